@@ -1,0 +1,1 @@
+"""Records what AI agents change in Kubernetes and refuses their oscillations."""

@@ -1,0 +1,1 @@
+"""What gate decides, in plain values: no I/O, no clock, no randomness, no environment."""

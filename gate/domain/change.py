@@ -1,0 +1,219 @@
+"""The normalised difference between two states of a workload, named by what it does."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gate.domain.quantity import Amount
+from gate.domain.snapshot import REPLICAS, Field, Part, Snapshot, Value, amount_of
+from gate.domain.workload import Kind
+
+
+class Operation(StrEnum):
+    """The admission operations gate is asked about."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+class ActionType(StrEnum):
+    """What kind of change a trace records."""
+
+    SCALE_DEPLOYMENT = "scale_deployment"
+    SCALE_STATEFUL_SET = "scale_statefulset"
+    INCREASE_RESOURCES = "increase_resources"
+    DECREASE_RESOURCES = "decrease_resources"
+    ADJUST_RESOURCES = "adjust_resources"
+    UPDATE_IMAGE = "update_image"
+    RESTART_DEPLOYMENT = "restart_deployment"
+    RESTART_STATEFUL_SET = "restart_statefulset"
+    UPDATE_ENVIRONMENT = "update_environment"
+    UPDATE_TEMPLATE = "update_template"
+    UPDATE_STRATEGY = "update_strategy"
+    UPDATE_METADATA = "update_metadata"
+    CREATE_WORKLOAD = "create_workload"
+    DELETE_WORKLOAD = "delete_workload"
+
+
+_NAMES = {
+    Part.IMAGE: ActionType.UPDATE_IMAGE,
+    Part.ENVIRONMENT: ActionType.UPDATE_ENVIRONMENT,
+    Part.TEMPLATE: ActionType.UPDATE_TEMPLATE,
+    Part.STRATEGY: ActionType.UPDATE_STRATEGY,
+    Part.METADATA: ActionType.UPDATE_METADATA,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field's values before and after; None where it was or is absent."""
+
+    field: Field
+    before: Value | None
+    after: Value | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the form kept in `action_parameters.changes`."""
+        shown: dict[str, object] = (
+            {"container": self.field.container} if self.field.container else {}
+        )
+        shown["field"] = self.field.name
+        for side, value in (("before", self.before), ("after", self.after)):
+            shown[side] = None if value is None else value.shown
+        for side, value in (("before", self.before), ("after", self.after)):
+            amount = amount_of(value)
+            if amount is not None:
+                shown[f"{side}_{amount.unit}"] = amount.value
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Everything one admission would change on a workload."""
+
+    action_type: ActionType
+    fields: tuple[FieldChange, ...]
+    fingerprint: str
+
+    def find(self, field: Field) -> FieldChange | None:
+        """Return the change of one field, if it is among the changes."""
+        return next((change for change in self.fields if change.field == field), None)
+
+
+def compare(
+    kind: Kind, operation: Operation, *, before: Snapshot | None, after: Snapshot | None
+) -> Change | None:
+    """Return what differs between two snapshots; None when nothing does.
+
+    A deletion takes replicas to 0; a creation has no value before.
+    """
+    if operation is Operation.DELETE:
+        held = (before or {}).get(REPLICAS)
+        changes: tuple[FieldChange, ...] = (FieldChange(REPLICAS, held, Value(0, 0)),)
+        return Change(ActionType.DELETE_WORKLOAD, changes, _fingerprint(changes))
+    changes = _differences(before or {}, after or {})
+    if operation is Operation.CREATE:
+        return Change(ActionType.CREATE_WORKLOAD, changes, _fingerprint(changes))
+    if not changes:
+        return None
+    return Change(_name(kind, changes), changes, _fingerprint(changes))
+
+
+def _differences(before: Snapshot, after: Snapshot) -> tuple[FieldChange, ...]:
+    """Return the fields that differ; a container that came or went is one change, its image."""
+    kept = {""} | ({field.container for field in before} & {field.container for field in after})
+    changes = []
+    for field in sorted({**before, **after}):
+        old, new = before.get(field), after.get(field)
+        if old == new:
+            continue
+        if field.container in kept:
+            changes.append(FieldChange(field, old, new))
+        elif field.part is Part.IMAGE:
+            container = Field(Part.TEMPLATE, field.container, "container")
+            changes.append(FieldChange(container, old, new))
+    return tuple(changes)
+
+
+def _name(kind: Kind, changes: tuple[FieldChange, ...]) -> ActionType:
+    """Name a change by its most consequential part."""
+    part = min(change.field.part for change in changes)
+    is_deployment = kind is Kind.DEPLOYMENT
+    if part is Part.REPLICAS:
+        return ActionType.SCALE_DEPLOYMENT if is_deployment else ActionType.SCALE_STATEFUL_SET
+    if part is Part.RESTART:
+        return ActionType.RESTART_DEPLOYMENT if is_deployment else ActionType.RESTART_STATEFUL_SET
+    return _name_resources(changes) if part is Part.RESOURCES else _NAMES[part]
+
+
+def _name_resources(changes: tuple[FieldChange, ...]) -> ActionType:
+    directions = {direction_of(change) for change in changes if change.field.part is Part.RESOURCES}
+    if directions == {1}:
+        return ActionType.INCREASE_RESOURCES
+    if directions == {-1}:
+        return ActionType.DECREASE_RESOURCES
+    return ActionType.ADJUST_RESOURCES
+
+
+def direction_of(change: FieldChange) -> int:
+    """Return 1 where a field gives more capacity, -1 where less, 0 where that is unknown.
+
+    An absent limit is unlimited, an absent request asks for nothing.
+    """
+    if change.before is None or change.after is None:
+        grows = (change.before is None) is change.field.name.startswith("requests.")
+        return 1 if grows else -1
+    before, after = _number(change.before), _number(change.after)
+    if before is None or after is None:
+        return 0
+    return 1 if after > before else -1 if after < before else 0
+
+
+def _number(value: Value) -> float | None:
+    compared = value.compared
+    if isinstance(compared, Amount):
+        return compared.value
+    return None if isinstance(compared, str | bool) else float(str(compared))
+
+
+def _fingerprint(changes: tuple[FieldChange, ...]) -> str:
+    """Digest the resulting values; the instant of a restart is masked, so restarts are alike."""
+    return digest(
+        [
+            [
+                change.field.container,
+                change.field.name,
+                None if change.field.part is Part.RESTART else _comparable(change.after),
+            ]
+            for change in changes
+        ]
+    )
+
+
+def digest_request(change: Change, *, operation: Operation, subresource: str, actor: str) -> str:
+    """Digest what makes two reviews the same user request, restart instants included."""
+    values = [
+        [part.field.container, part.field.name, _comparable(part.before), _comparable(part.after)]
+        for part in change.fields
+    ]
+    return digest([operation, subresource, actor, values])
+
+
+def digest(value: object) -> str:
+    """Return a stable digest of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _comparable(value: Value | None) -> object:
+    if value is None:
+        return None
+    compared = value.compared
+    return f"{compared.value} {compared.unit}" if isinstance(compared, Amount) else compared
+
+
+def describe_state(snapshot: Snapshot) -> Mapping[str, object]:
+    """Return the part of a snapshot kept as a trace's state: capacity, images and strategy.
+
+    The rest is one digest, so that two states can still be told apart.
+    """
+    state: dict[str, object] = {}
+    containers: dict[str, dict[str, object]] = {}
+    rest: list[object] = []
+    for field, value in sorted(snapshot.items()):
+        if field == REPLICAS:
+            state["replicas"] = value.shown
+        elif field.part in (Part.IMAGE, Part.RESOURCES):
+            containers.setdefault(field.container, {})[field.name] = value.shown
+        elif field.part is Part.STRATEGY:
+            state[field.name] = value.shown
+        else:
+            rest.append([field.container, field.name, value.shown])
+    if containers:
+        state["containers"] = containers
+    if rest:
+        state["digest"] = digest(rest)
+    return state

@@ -1,0 +1,80 @@
+"""What a pattern found in a change and its history."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from gate.domain.change import Change
+from gate.domain.pattern import Pattern
+from gate.domain.trace import History, Trace
+
+
+class EvidenceKind(StrEnum):
+    """Which rule of a pattern tripped."""
+
+    REVERSAL = "reversal"
+    CONTESTED = "contested"
+
+
+class Response(StrEnum):
+    """What a finding asks for, before the mode is looked at."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+
+
+class Severity(StrEnum):
+    """How much a finding should worry a person."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The change under judgement: as a trace that may come to be, with the history before it.
+
+    `owners` names the field manager of a field, where the object tells.
+    """
+
+    trace: Trace
+    change: Change
+    history: History
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        """Return the instant of the judgement."""
+        return self.trace.seen.at
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule of one pattern that tripped.
+
+    `until` is the first second at which the rule no longer fires if nothing more takes effect: for
+    the change itself where it is refused, for the next reduction where it is only warned about.
+    `confidence` is between 0 and 1; `summary` says in words what was seen.
+    """
+
+    pattern: Pattern
+    evidence_kind: EvidenceKind
+    response: Response
+    fields: tuple[str, ...]
+    until: datetime
+    confidence: float
+    severity: Severity
+    summary: str
+    evidence: Mapping[str, object]
+    action_ids: tuple[str, ...]
+    span: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What examining one pattern gave: a finding or none, and which input was missing."""
+
+    finding: Finding | None
+    incomplete: tuple[str, ...] = ()

@@ -1,0 +1,50 @@
+"""How numbers and untrusted text read in messages."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from gate.domain.corroboration import Move
+
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_PATH_AT_MOST = 8
+
+
+def describe_span(span: timedelta) -> str:
+    """Return a duration in its two largest units, such as `1 h 5 min`."""
+    minutes, seconds = divmod(max(0, round(span.total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    shown = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if n]
+    return " ".join(shown[:2]) or "0 s"
+
+
+def describe_instant(instant: datetime) -> str:
+    """Return an instant in UTC to the second, such as `2026-11-24T08:00:00Z`."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def describe_path(moves: Iterable[Move]) -> str:
+    """Return the values a series of moves went through, without the oldest of many."""
+    values: list[int] = []
+    for move in moves:
+        values += [value for value in (move.before, move.after) if value is not None]
+    path = [value for index, value in enumerate(values) if index == 0 or value != values[index - 1]]
+    shown = path[-_PATH_AT_MOST:]
+    return ("… → " if len(path) > len(shown) else "") + " → ".join(map(str, shown))
+
+
+def clean(text: str) -> str:
+    """Return text that PostgreSQL can store: U+0000 and lone surrogates become U+FFFD."""
+    if text.isprintable():
+        return text
+    return "".join(
+        _REPLACEMENT if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in text
+    )
+
+
+def escape(text: str, *, limit: int = 253) -> str:
+    """Return untrusted text fit for one line: control characters escaped, the length bounded."""
+    escaped = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text[: limit + 1]
+    )
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
