@@ -1,0 +1,1 @@
+"""What happens, in order: services apply the domain to what ports give them."""

@@ -1,0 +1,310 @@
+"""One admission: read the history, decide, write the trace only if the history has not moved."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gate.domain.actor import Actor, AgentRules, recognise
+from gate.domain.change import Change, compare, describe_state, digest_request
+from gate.domain.context import Context, read_context
+from gate.domain.decision import Decision, decide
+from gate.domain.detection import Candidate
+from gate.domain.message import (
+    Answer,
+    answer_contention,
+    answer_decision,
+    repeat_allow,
+    warn_unrecorded,
+)
+from gate.domain.pattern import Mode, PatternType
+from gate.domain.record import (
+    Recording,
+    Repetition,
+    Write,
+    build_detections,
+    describe_decision,
+)
+from gate.domain.reinvocation import find_earlier, may_repeat_allow
+from gate.domain.request import Request, metadata_of, owners_of, text_map
+from gate.domain.seal import Seal
+from gate.domain.snapshot import Snapshot, take_snapshot
+from gate.domain.trace import ExecutionStatus, History, Sighting, Trace, Verdict
+from gate.domain.words import clean
+from gate.domain.workload import WorkloadKey
+from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.ports import Histories
+from gate.services.identifiers import RANDOM_BYTES, make_action_id, time_of
+from gate.services.patterns import PatternBook
+
+# What a last write needs before the deadline, in seconds, when the compare-and-set kept losing.
+_RESERVE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for every admission: who is an agent, and whether gate refuses."""
+
+    cluster: str
+    agents: AgentRules
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """How a request was answered, for the log line and the metrics."""
+
+    answer: Answer
+    mode: Mode
+    actor: Actor | None = None
+    action_id: str | None = None
+    action_type: str | None = None
+    failure: str | None = None  # why the trace could not be written
+    incomplete: tuple[tuple[PatternType, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One agent's change, as far as it can be known before its history is read."""
+
+    request: Request
+    key: WorkloadKey
+    actor: Actor
+    change: Change
+    before: Snapshot | None
+    after: Snapshot | None
+    context: Context
+
+
+class Admission:
+    """Decides admissions and records them; safe beside any number of other replicas."""
+
+    def __init__(
+        self,
+        histories: Histories,
+        patterns: PatternBook,
+        *,
+        policy: Policy,
+        seal: Seal,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._histories = histories
+        self._patterns = patterns
+        self._policy = policy
+        self._seal = seal
+        self._clock = clock
+
+    async def review(self, request: Request, *, deadline: float) -> Reviewed:
+        """Decide one request and record it before the deadline, a time of the loop's clock.
+
+        Raises StorageUnavailableError where the history could not be read in time.
+        """
+        actor = recognise(request.identity, self._policy.agents)
+        case = None if actor is None else self._open_case(request, actor)
+        if case is None:
+            return Reviewed(Answer(Verdict.ALLOW), self._policy.mode, actor)
+        while True:
+            candidate = await self._read(case, deadline)
+            reviewed = await self._decide(case, candidate, deadline)
+            if reviewed is not None:
+                return reviewed
+            if asyncio.get_running_loop().time() > deadline - _RESERVE:
+                return await self._give_way(case, candidate, deadline)
+
+    def _open_case(self, request: Request, actor: Actor) -> _Case | None:
+        """Return the change a request makes, or None where it makes none."""
+        before = None if request.old is None else take_snapshot(request.old, self._seal)
+        after = None if request.new is None else take_snapshot(request.new, self._seal)
+        change = compare(request.kind, request.operation, before=before, after=after)
+        if change is None:
+            return None
+        old, new = (metadata_of(body).get("annotations") for body in (request.old, request.new))
+        return _Case(
+            request=request,
+            key=WorkloadKey(self._policy.cluster, request.namespace, request.kind, request.name),
+            actor=actor,
+            change=change,
+            before=before,
+            after=after,
+            context=read_context(before=text_map(old), after=text_map(new)),
+        )
+
+    async def _read(self, case: _Case, deadline: float) -> Candidate:
+        now = self._clock()
+        (history,) = await self._histories.read([case.key], now=now, deadline=deadline)
+        labels = _labels_of(case.request)
+        return Candidate(
+            trace=_make_trace(case, history, now=now),
+            change=case.change,
+            history=history if labels is None else replace(history, labels=labels),
+            owners=owners_of(case.request.old),
+        )
+
+    async def _decide(self, case: _Case, candidate: Candidate, deadline: float) -> Reviewed | None:
+        """Answer a request once, or return None where the history moved meanwhile."""
+        earlier = find_earlier(candidate.history, candidate.trace)
+        if earlier is not None and may_repeat_allow(candidate.history, earlier, candidate.trace):
+            answer = repeat_allow(earlier)
+            return await self._repeat(case, candidate, earlier, answer, deadline)
+        decision = decide(candidate, self._patterns.active, mode=self._policy.mode)
+        is_same_denial = (
+            earlier is not None
+            and earlier.verdict is decision.verdict is Verdict.DENY
+            and not any(objection.opens for objection in decision.objections)
+        )
+        if earlier is not None and is_same_denial:
+            answer = self._answer(case, candidate, decision, earlier.action_id)
+            return await self._repeat(case, candidate, earlier, answer, deadline)
+        answer = self._answer(case, candidate, decision, candidate.trace.action_id)
+        recording = _make_recording(case, candidate, decision, warnings=answer.warnings)
+        reviewed = _reviewed(case, candidate, answer, decision)
+        return await self._write(recording, reviewed, deadline)
+
+    async def _repeat(
+        self, case: _Case, candidate: Candidate, earlier: Trace, answer: Answer, deadline: float
+    ) -> Reviewed | None:
+        """Answer a request that is recorded already, and count the attempt."""
+        repetition = Repetition(
+            key=case.key,
+            expected_version=candidate.history.version,
+            action_id=earlier.action_id,
+            recorded_at=time_of(earlier.action_id),
+            seen_at=candidate.now,
+            resource_version=candidate.trace.seen.resource_version,
+        )
+        decision = Decision(answer.verdict, self._policy.mode)
+        reviewed = _reviewed(case, candidate, answer, decision)
+        if reviewed.action_id is not None:
+            reviewed = replace(reviewed, action_id=earlier.action_id)
+        return await self._write(repetition, reviewed, deadline)
+
+    async def _give_way(self, case: _Case, candidate: Candidate, deadline: float) -> Reviewed:
+        """Answer a request that kept losing against others; its trace needs no version."""
+        mode = self._policy.mode
+        verdict = Verdict.ALLOW if mode is Mode.AUDIT else Verdict.DENY
+        decision = Decision(verdict, mode)
+        action_id = None if case.request.is_dry_run else candidate.trace.action_id
+        answer = answer_contention(case.key, mode=mode, action_id=action_id)
+        recording = _make_recording(case, candidate, decision, warnings=answer.warnings)
+        recording = replace(
+            recording,
+            expected_version=None,
+            decision={**recording.decision, "contention": True},
+        )
+        reviewed = _reviewed(case, candidate, answer, decision)
+        written = await self._write(recording, reviewed, deadline)
+        return reviewed if written is None else written
+
+    async def _write(self, write: Write, reviewed: Reviewed, deadline: float) -> Reviewed | None:
+        """Write a trace, unless this is a dry run; None where the history moved meanwhile.
+
+        What is decided stays decided when it cannot be recorded; the answer then says so.
+        """
+        if reviewed.action_id is None:
+            return reviewed
+        try:
+            (is_written,) = await self._histories.record([write], deadline=deadline)
+        except (StorageUnavailableError, MissingPartitionError) as error:
+            answer = warn_unrecorded(reviewed.answer, str(error))
+            return replace(reviewed, answer=answer, failure=str(error))
+        return reviewed if is_written else None
+
+    def _answer(
+        self, case: _Case, candidate: Candidate, decision: Decision, action_id: str
+    ) -> Answer:
+        return answer_decision(
+            decision,
+            case.key,
+            now=candidate.now,
+            action_id=None if case.request.is_dry_run else action_id,
+        )
+
+
+def _make_trace(case: _Case, history: History, *, now: datetime) -> Trace:
+    """Return the trace that the change becomes if it is admitted."""
+    request = case.request
+    action_id = make_action_id(now, secrets.token_bytes(RANDOM_BYTES))
+    metadata = metadata_of(request.old)
+    version = metadata.get("resourceVersion")
+    actor = clean(case.actor.name)
+    return Trace(
+        action_id=action_id,
+        version=history.version + 1,
+        seen=Sighting(
+            at=time_of(action_id),
+            operation=request.operation,
+            state=None if case.before is None else describe_state(case.before),
+            uid=_text(metadata_of(request.latest).get("uid")),
+            resource_version=_text(version),
+            generation=_integer(metadata.get("generation")),
+        ),
+        actor=actor,
+        action_type=case.change.action_type,
+        subresource=request.subresource,
+        verdict=Verdict.ALLOW,
+        status=ExecutionStatus.PENDING,
+        changed=frozenset((c.field.container, c.field.name) for c in case.change.fields),
+        state_after=None if case.after is None else describe_state(case.after),
+        fingerprint=case.change.fingerprint,
+        request_fingerprint=digest_request(
+            case.change,
+            operation=request.operation,
+            subresource=request.subresource,
+            actor=actor,
+        ),
+        request_uid=request.uid,
+    )
+
+
+def _make_recording(
+    case: _Case, candidate: Candidate, decision: Decision, *, warnings: tuple[str, ...]
+) -> Recording:
+    is_denied = decision.verdict is Verdict.DENY
+    request = case.request
+    return Recording(
+        key=case.key,
+        expected_version=candidate.history.version,
+        labels=_labels_of(request),
+        trace=replace(
+            candidate.trace,
+            verdict=decision.verdict,
+            status=ExecutionStatus.BLOCKED if is_denied else ExecutionStatus.PENDING,
+        ),
+        actor=case.actor,
+        mode=decision.mode,
+        context=case.context,
+        parameters={"changes": [change.as_json() for change in case.change.fields]},
+        decision=describe_decision(
+            decision, problems=(*request.problems, *case.context.problems), warnings=warnings
+        ),
+        opens=build_detections(candidate, decision),
+        enforces=decision.enforces,
+    )
+
+
+def _reviewed(case: _Case, candidate: Candidate, answer: Answer, decision: Decision) -> Reviewed:
+    return Reviewed(
+        answer,
+        mode=decision.mode,
+        actor=case.actor,
+        action_id=None if case.request.is_dry_run else candidate.trace.action_id,
+        action_type=case.change.action_type,
+        incomplete=decision.incomplete,
+    )
+
+
+def _labels_of(request: Request) -> dict[str, str] | None:
+    """Return the workload's labels; None for a Scale, which carries none."""
+    if request.subresource == "scale":
+        return None
+    return text_map(metadata_of(request.latest).get("labels"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: object) -> int | None:
+    """Return a whole number that a database can hold."""
+    return value if isinstance(value, int) and value.bit_length() <= 63 else None
