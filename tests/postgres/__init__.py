@@ -1,0 +1,1 @@
+"""The adapters of gate.postgres against real servers, the oldest supported and the newest."""

@@ -1,0 +1,169 @@
+"""Every statement is understood by every server, and the hot ones never read all traces."""
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from gate.postgres.histories import PostgresHistories
+from gate.postgres.partitions import PostgresPartitions
+from gate.postgres.pool import Pool, close_pool, open_pool
+from gate.postgres.statements import Statement, load_statement, parse_statement
+from tests.postgres.records import NOW, WEB, make_recording
+
+NAMES = sorted(
+    path.name.removesuffix(".sql") for path in files("gate.postgres").joinpath("queries").iterdir()
+)
+HOT = {
+    "read_histories": {
+        "count": "2",
+        "since": "'2026-11-17T08:00:00Z'",
+        "at_most": "64",
+        "now": "'2026-11-24T08:00:00Z'",
+        "clusters": "'{prod,prod}'",
+        "namespaces": "'{shop,shop}'",
+        "kinds": "'{Deployment,Deployment}'",
+        "names": "'{w7,w8}'",
+    },
+    "write_traces": {
+        "count": "2",
+        "clusters": "'{prod,prod}'",
+        "namespaces": "'{shop,shop}'",
+        "kinds": "'{Deployment,Deployment}'",
+        "names": "'{w7,w8}'",
+        "next_versions": "'{5,6}'",
+        "seen_at": "'{2026-11-24T08:00:00Z,2026-11-24T08:00:00Z}'",
+        "resource_uids": "'{a,b}'",
+        "presences": "'{present,unknown}'",
+        "labels": "'{NULL,NULL}'",
+        "traces": "ARRAY['{}'::jsonb,NULL]",
+        "detections": "'{NULL,NULL}'",
+        "repeated_ids": "'{NULL,019ab4d8-0000-7000-8000-000000000001}'",
+        "repeated_at": "'{NULL,2026-11-24T08:00:00Z}'",
+        "resource_versions": "'{NULL,7}'",
+    },
+    "list_traces": {
+        "cluster": "'prod'",
+        "namespace": "'shop'",
+        "kind": "'Deployment'",
+        "name": "'w7'",
+        "since": "'2026-11-17T08:00:00Z'",
+    },
+}
+WORKLOADS = 3_000
+TRACES = 30_000
+
+
+def test_parameters_are_numbered_once_each_and_casts_text_and_comments_are_left() -> None:
+    statement = parse_statement(
+        "-- name: find_it\n-- Not :this.\n"
+        "SELECT :when::timestamptz, ':text' -- nor :that\n WHERE a = :a AND b = :when\n"
+    )
+
+    assert statement.parameters == ("when", "a")
+    assert (
+        "SELECT $1::timestamptz, ':text' -- nor :that\n WHERE a = $2 AND b = $1" in statement.text
+    )
+
+
+def test_a_missing_or_foreign_parameter_is_an_error() -> None:
+    statement = Statement("find_it", "SELECT $1", ("a",))
+
+    with pytest.raises(TypeError, match="find_it takes"):
+        statement.arrange(b=1)
+
+
+def test_a_query_without_name_or_reason_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a line that says why"):
+        parse_statement("-- name: find_it\nSELECT 1")
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_query_can_be_prepared(pool: Pool, name: str) -> None:
+    statement = load_statement(name)
+
+    async with pool.acquire() as connection:
+        prepared = await connection.prepare(statement.text)
+
+        assert statement.name == name
+        assert len(prepared.get_parameters()) == len(statement.parameters)
+
+
+@pytest.mark.parametrize("plan", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize("name", HOT)
+async def test_hot_queries_read_traces_by_index_only(pool: Pool, name: str, plan: str) -> None:
+    await fill(pool)
+    statement = load_statement(name)
+    values = ", ".join(HOT[name][parameter] for parameter in statement.parameters)
+
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"SET LOCAL plan_cache_mode = {plan}")
+        await connection.execute(f"PREPARE hot AS {statement.text}")
+        explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot ({values})")
+        await connection.execute("DEALLOCATE hot")
+
+    scans = {
+        node["Relation Name"]: node["Node Type"]
+        for node in nodes_of(explained[0]["Plan"])
+        if "Scan" in node["Node Type"] and "Relation Name" in node
+    }
+    traces = {table for table in scans if table.startswith("resource_action_traces")}
+    assert traces, json.dumps(explained)
+    assert {table for table in traces if scans[table] == "Seq Scan"} == set(), scans
+    assert scans["resource_references"] == "Index Scan"
+
+
+async def test_the_statements_of_an_admission_are_planned_once_however_many_partitions(
+    dsn: str, deadline: float
+) -> None:
+    pool = await open_pool(dsn, size=1, application_name="gate-tests")
+    histories = PostgresHistories(pool)
+    await PostgresPartitions(pool).ensure(now=NOW, months_ahead=14)
+    for version in range(30):
+        await histories.read([WEB], now=NOW, deadline=deadline)
+        await histories.record([make_recording(version)], deadline=deadline)
+
+    plans = await pool.fetch(
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements"
+        " WHERE statement LIKE '-- name: %'"
+        " AND (statement LIKE '%read_histories%' OR statement LIKE '%write_traces%')"
+    )
+
+    await close_pool(pool, grace=5)
+    assert len(plans) == 2
+    assert all(row["generic_plans"] > row["custom_plans"] for row in plans), plans
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes_of(child)
+
+
+async def fill(pool: Pool) -> None:
+    """Make so many workloads and traces, in every partition, that the planner has a choice."""
+    await pool.execute(
+        "WITH r AS (INSERT INTO resource_references (cluster, namespace, kind, name)"
+        " SELECT 'prod', 'shop', 'Deployment', 'w' || n FROM generate_series(1, $1::int) AS n"
+        " RETURNING id)"
+        " INSERT INTO action_histories (resource_id, version) SELECT id, 5 FROM r",
+        WORKLOADS,
+    )
+    await pool.execute(
+        "INSERT INTO resource_action_traces (action_history_id, version, action_id,"
+        " action_timestamp, cluster, actor, actor_rule, actor_certainty, operation, action_type,"
+        " action_parameters, change_fingerprint, request_uid, request_fingerprint, verdict, mode,"
+        " decision)"
+        " SELECT h.id, n, (lpad(to_hex(ms), 12, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid,"
+        " to_timestamp(ms / 1000), 'prod', 'a', 'user a', 'proven', 'UPDATE', 'scale_deployment',"
+        " '{\"changes\": []}', 'f', 'u', 'r', CASE n % 5 WHEN 0 THEN 'deny' ELSE 'allow' END,"
+        " 'enforce', '{}'"
+        " FROM generate_series(1, $1::bigint) AS n"
+        " JOIN action_histories AS h ON h.id = 1 + n % $2::bigint"
+        " CROSS JOIN LATERAL (SELECT 1790812800000 + 1000 * (n * 350) AS ms) AS instant",
+        TRACES,
+        WORKLOADS,
+    )
+    await pool.execute("ANALYZE")
