@@ -1,0 +1,1 @@
+"""The API server calls us: HTTP and AdmissionReview on the outside, requests and answers inside."""

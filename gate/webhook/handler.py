@@ -1,0 +1,258 @@
+"""Answers reviews over HTTP: always before the API server's time-out, whatever fails behind."""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPMethod, HTTPStatus
+
+import structlog
+from aiohttp import web
+
+from gate.domain.message import Answer, answer_undecided
+from gate.domain.pattern import Mode
+from gate.domain.request import Request
+from gate.domain.trace import Verdict
+from gate.domain.words import escape
+from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.services.admission import Admission, Reviewed
+from gate.telemetry import Metrics
+from gate.webhook.deadline import read_time_limit
+from gate.webhook.http_log import find_origin
+from gate.webhook.rejection import Reason, RejectedRequestError
+from gate.webhook.response import render_response
+from gate.webhook.review import Ungoverned, parse_review
+
+log = structlog.get_logger(__name__)
+
+# Object and old object, 3 MiB each at most, and what goes with them.
+BODY_AT_MOST = 8 * 1024 * 1024
+_JSON = "application/json"
+_OTHER = "other"
+# How far a review may overrun before it is cut off, in seconds: those that keep their deadline end
+# by themselves, with what they decided.
+_OVERRUN = 0.1
+_LOGGED_AT_MOST = 400
+# Anybody who reaches the port can cause these: they are counted, and do not fill the log.
+_FROM_STRANGERS = (Reason.UNKNOWN_PATH, Reason.WRONG_TOKEN)
+
+
+class Stage(StrEnum):
+    """What could not be done for a review, as counted."""
+
+    UNDECIDED = "undecided"
+    UNRECORDED = "unrecorded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How a review ended, and where it failed if it did."""
+
+    reviewed: Reviewed
+    stage: Stage | None = None
+
+
+def make_review_app(
+    admission: Admission,
+    *,
+    metrics: Metrics,
+    token_source: Callable[[], frozenset[str]],
+    mode: Mode,
+) -> web.Application:
+    """Return the application that serves `POST /validate/{token}` and nothing else.
+
+    `token_source` gives the tokens accepted now; `mode` is the one that holds for everything.
+    """
+    webhook = _Webhook(admission, metrics=metrics, token_source=token_source, mode=mode)
+    app = web.Application(client_max_size=BODY_AT_MOST)
+    app.router.add_route("*", "/validate/{token}", webhook.answer)
+    app.router.add_route("*", "/{path:.*}", webhook.answer_unknown_path)
+    return app
+
+
+class _Webhook:
+    def __init__(
+        self,
+        admission: Admission,
+        *,
+        metrics: Metrics,
+        token_source: Callable[[], frozenset[str]],
+        mode: Mode,
+    ) -> None:
+        self._admission = admission
+        self._metrics = metrics
+        self._token_source = token_source
+        self._mode = mode
+
+    async def answer(self, http: web.Request) -> web.Response:
+        """Answer one review; what is none is turned away with one line and leaves no trace."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + read_time_limit(http.query.get("timeout", "")).total_seconds()
+        try:
+            self._authenticate(http.match_info["token"])
+            _check_form(http)
+            raw = await _read_body(http, deadline)
+            received = loop.time()
+            review = parse_review(raw)
+        except RejectedRequestError as rejection:
+            return self._reject(rejection)
+        outcome = await self._review(review, deadline)
+        body = render_response(outcome.reviewed.answer, review)
+        self._account(review, outcome, took=loop.time() - received)
+        return web.Response(body=body, content_type=_JSON)
+
+    async def answer_unknown_path(self, _: web.Request) -> web.Response:
+        """Turn away a request to any other path; the path may hold a token and is not repeated."""
+        return self._reject(
+            RejectedRequestError(
+                "nothing is served at this path; reviews are posted to /validate/<token>",
+                status=HTTPStatus.NOT_FOUND,
+                reason=Reason.UNKNOWN_PATH,
+            )
+        )
+
+    def _authenticate(self, given: str) -> None:
+        """Compare with every accepted token, in a time that does not tell how much is right."""
+        token = given.encode(errors="replace")
+        matches = [hmac.compare_digest(token, one.encode()) for one in self._token_source()]
+        if not any(matches):
+            raise RejectedRequestError(
+                "the token in the path is not valid; it is part of the webhook's clientConfig",
+                status=HTTPStatus.NOT_FOUND,
+                reason=Reason.WRONG_TOKEN,
+            )
+
+    def _reject(self, rejection: RejectedRequestError) -> web.Response:
+        self._metrics.rejected.labels(rejection.reason).inc()
+        if rejection.reason not in _FROM_STRANGERS:
+            log.warning("request.rejected", reason=rejection.reason, error=_bounded(str(rejection)))
+        response = web.Response(status=rejection.status, text=f"{rejection}\n")
+        if rejection.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = HTTPMethod.POST
+        return response
+
+    async def _review(self, review: Request | Ungoverned, deadline: float) -> _Outcome:
+        """Let the admission decide; where it cannot, failure mode `open` admits with a warning."""
+        if isinstance(review, Ungoverned):
+            return _Outcome(Reviewed(Answer(Verdict.ALLOW), self._mode))
+        try:
+            async with asyncio.timeout_at(deadline + _OVERRUN):
+                reviewed = await self._admission.review(review, deadline=deadline)
+        except (StorageUnavailableError, MissingPartitionError) as error:
+            return self._give_up(str(error))
+        except TimeoutError:
+            return self._give_up("the review was not finished before the API server's time-out")
+        except Exception as error:  # noqa: BLE001 - a bug must not stand in the way of a workload
+            log.error(  # noqa: TRY400 - a traceback may quote secrets
+                "admission.failed", exception=type(error).__name__, where=find_origin(error)
+            )
+            return self._give_up("an internal error, which gate's log describes")
+        return _Outcome(reviewed, Stage.UNRECORDED if reviewed.failure else None)
+
+    def _give_up(self, reason: str) -> _Outcome:
+        reviewed = Reviewed(answer_undecided(reason), self._mode, failure=reason)
+        return _Outcome(reviewed, Stage.UNDECIDED)
+
+    def _account(self, review: Request | Ungoverned, outcome: _Outcome, *, took: float) -> None:
+        """Count an answered review, and write its one line."""
+        reviewed, metrics = outcome.reviewed, self._metrics
+        kind = review.kind if isinstance(review, Request) else None
+        metrics.duration.observe(took)
+        metrics.reviews.labels(
+            review.operation,
+            kind or _OTHER,
+            reviewed.answer.verdict,
+            reviewed.mode,
+        ).inc()
+        metrics.count_incomplete(reviewed.incomplete)
+        if outcome.stage is not None:
+            metrics.failures.labels(outcome.stage).inc()
+        elif kind is not None and reviewed.actor is None:
+            metrics.unrecognised.inc()
+        _log_admission(review, outcome, took=took)
+
+
+def _check_form(http: web.Request) -> None:
+    if http.method != HTTPMethod.POST:
+        raise RejectedRequestError(
+            f"{escape(http.method, limit=20)} is not served here; reviews are sent with POST",
+            status=HTTPStatus.METHOD_NOT_ALLOWED,
+            reason=Reason.METHOD,
+        )
+    if http.content_type != _JSON:
+        raise RejectedRequestError(
+            f"the content type is {escape(http.content_type, limit=100)}; reviews are {_JSON}",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            reason=Reason.CONTENT_TYPE,
+        )
+    encoding = http.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise RejectedRequestError(
+            f"the content encoding is {escape(encoding, limit=100)}; reviews are not compressed",
+            status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            reason=Reason.CONTENT_TYPE,
+        )
+
+
+async def _read_body(http: web.Request, deadline: float) -> bytes:
+    if (http.content_length or 0) > BODY_AT_MOST:
+        raise _too_large()
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await http.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large() from None
+    except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
+        raise RejectedRequestError(
+            "the body did not arrive completely",
+            status=HTTPStatus.BAD_REQUEST,
+            reason=Reason.INCOMPLETE,
+        ) from error
+
+
+def _too_large() -> RejectedRequestError:
+    return RejectedRequestError(
+        f"the body is larger than {BODY_AT_MOST // 1024 // 1024} MiB",
+        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        reason=Reason.TOO_LARGE,
+    )
+
+
+def _log_admission(review: Request | Ungoverned, outcome: _Outcome, *, took: float) -> None:
+    """Write what was answered, never what the objects hold."""
+    reviewed = outcome.reviewed
+    event = "admission.allowed" if reviewed.answer.verdict is Verdict.ALLOW else "admission.denied"
+    if outcome.stage is Stage.UNDECIDED:
+        event = "admission.undecided"
+    write = log.error if outcome.stage is not None else log.info
+    details: dict[str, object] = {
+        "uid": _bounded(review.uid),
+        "operation": review.operation,
+        "mode": reviewed.mode,
+        "duration_ms": round(took * 1000, 3),
+    }
+    if isinstance(review, Ungoverned):
+        details["ungoverned"] = _bounded(review.resource)
+    else:
+        details |= _describe_request(review) | {
+            "agent_rule": reviewed.actor and reviewed.actor.rule,
+            "action_type": reviewed.action_type,
+            "action_id": reviewed.action_id,
+        }
+    if reviewed.failure is not None:
+        details["failure"] = _bounded(reviewed.failure)
+    write(event, **details)
+
+
+def _describe_request(request: Request) -> dict[str, object]:
+    return {
+        "workload": _bounded(f"{request.namespace}/{request.kind}/{request.name}"),
+        "subresource": request.subresource,
+        "actor": _bounded(request.identity.name),
+        "dry_run": request.is_dry_run,
+    }
+
+
+def _bounded(text: str) -> str:
+    return escape(text, limit=_LOGGED_AT_MOST)

@@ -1,0 +1,94 @@
+"""Serves an application over TCP, and stops without losing a request."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from datetime import timedelta
+
+from aiohttp import web
+
+from gate.webhook import http_log
+
+# The API server keeps idle connections for 90 s: ours must outlive them, else it writes to one that
+# we have just closed.
+_KEEP_ALIVE = timedelta(seconds=120)
+_FINISH_WITHIN = timedelta(seconds=15)
+# One answer in so many asks the client to connect anew. The API server's connections stick to one
+# replica; the busier one is, the sooner its load spreads over replicas that came later.
+_ANSWERS_PER_CONNECTION = 1000
+
+
+class Server:
+    """One listening port with the application behind it."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        host: str,
+        port: int,
+        ssl_context: ssl.SSLContext | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare to listen; port 0 is any free one, `chance` gives numbers from 0 to below 1."""
+        if ssl_context is not None:
+            ssl_context.minimum_version = max(ssl_context.minimum_version, ssl.TLSVersion.TLSv1_2)
+        app.on_response_prepare.append(self._retire_connection)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=http_log.logger,
+            keepalive_timeout=_KEEP_ALIVE.total_seconds(),
+            shutdown_timeout=_FINISH_WITHIN.total_seconds(),
+            # Whoever reaches the port could otherwise make us unpack any number of bytes.
+            auto_decompress=False,
+        )
+        self._host = host
+        self._port = port
+        self._ssl_context = ssl_context
+        self._chance = chance
+        self._is_draining = False
+
+    @property
+    def port(self) -> int:
+        """Return the port that is listened on, once the server has started."""
+        return int(self._runner.addresses[0][1])
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the server is about to stop and should get no new clients."""
+        return self._is_draining
+
+    async def start(self) -> None:
+        """Start to listen; raises OSError where the address cannot be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(
+                self._runner, self._host, self._port, ssl_context=self._ssl_context
+            ).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+
+    async def drain(self, grace: timedelta) -> None:
+        """Serve on for all of `grace`, asking every client to go elsewhere, then stop.
+
+        New connections are still accepted meanwhile: clients learn only after a while that this
+        server is no longer one of the service's endpoints.
+        """
+        self._is_draining = True
+        await asyncio.sleep(grace.total_seconds())
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop listening, finish the requests that are being answered, close all connections."""
+        self._is_draining = True
+        await self._runner.cleanup()
+
+    async def _retire_connection(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self._is_draining or self._chance() * _ANSWERS_PER_CONNECTION < 1:
+            response.force_close()
+            # aiohttp has written its own headers by now, and would close without saying so: a
+            # client that is not told may send its next request into the closing connection.
+            response.headers["Connection"] = "close"
