@@ -1,0 +1,1 @@
+"""The Kubernetes API: all of kubernetes_asyncio is here."""

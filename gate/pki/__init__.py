@@ -1,0 +1,1 @@
+"""Certificates: issued, kept in files, and served."""

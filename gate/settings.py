@@ -1,0 +1,380 @@
+"""Every knob, and the only reader of the environment.
+
+A setting comes from the environment, as `GATE_` and its name in capitals, or from the YAML file
+that GATE_CONFIG_FILE names; the environment wins. Parts of a setting follow two underscores:
+GATE_AGENTS__USERS. A list in the environment is one value, or a JSON list.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as UnparsedError
+
+from gate.domain.actor import AgentRules
+from gate.domain.pattern import Mode
+from gate.domain.seal import MINIMUM_KEY_BYTES
+from gate.errors import SettingsError
+
+PREFIX = "GATE_"
+CONFIG_FILE = "GATE_CONFIG_FILE"
+_DELIMITER = "__"
+_SHOWN_AT_MOST = 80
+# Children of a test run inherit the address of the tests' own database.
+_NOT_SETTINGS = frozenset({CONFIG_FILE, "GATE_TEST_DSN"})
+# Kubernetes puts these into every pod beside a Service whose name begins with `gate`.
+_SERVICE_LINK = re.compile(
+    r"GATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_LINK_PORT = re.compile(r"GATE_(\w+_)?PORT")
+_SERVICE_LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+
+_POSTGRES_SCHEME = re.compile(r"postgres(ql)?://")
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]*)?")
+_PORTS = re.compile(r"[0-9]+(,[0-9]+)*")
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [value]
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("should be one value or a JSON list") from error
+
+
+_List = NoDecode, BeforeValidator(_split)
+Glob = Annotated[str, Field(min_length=1)]
+Globs = Annotated[tuple[Glob, ...], *_List]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Agents(BaseModel):
+    """Who is an AI agent; `*` in a glob matches any run of characters, colons included."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    users: Globs = ("system:serviceaccount:ai-agents:*",)
+    """Globs of user names. Default: every service account of namespace `ai-agents`."""
+
+    groups: Globs = ()
+    """Globs of group names. Default: none."""
+
+    extra: Mapping[str, Globs] = Field(default_factory=dict)
+    """Globs of values by key of the caller's `extra`, for agents that borrow an identity. Default:
+    none."""
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> "Agents":
+        if not (self.users or self.groups or any(self.extra.values())):
+            raise ValueError("should name at least one user, group or extra glob")
+        return self
+
+    def as_rules(self) -> AgentRules:
+        """Return the globs as the rules that recognise agents."""
+        return AgentRules(
+            users=self.users,
+            groups=self.groups,
+            extra=tuple((key, glob) for key, globs in self.extra.items() for glob in globs),
+        )
+
+
+class Settings(BaseSettings):
+    """What every command needs: the database, and how much to say."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_prefix=PREFIX,
+        env_nested_delimiter=_DELIMITER,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    dsn: SecretStr | None = None
+    """PostgreSQL, as a URL such as `postgresql://gate@db.example:5432/gate`. Secret. No default:
+    only `gate dev` brings a database of its own."""
+
+    statement_cache_size: int = Field(default=100, ge=0, le=10_000)
+    """Prepared statements kept per connection. Default 100; 0 for a pooler in transaction mode that
+    does not know prepared statements (PgBouncer before 1.21)."""
+
+    cluster: str | None = Field(default=None, min_length=1, max_length=253)
+    """What sets this cluster's workloads apart in a database shared by several. Default: the UID of
+    namespace kube-system, which no two clusters share; `gate history` looks at all clusters."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events that are logged. Default info: one line per admission."""
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_postgres_url(value.get_secret_value()):
+            raise ValueError("should be a URL such as postgresql://user@host:5432/database")
+        return value
+
+    def require_dsn(self) -> str:
+        """Return the database's URL; raises SettingsError where none is set."""
+        if self.dsn is None:
+            raise SettingsError(
+                "GATE_DSN is not set: set it to the PostgreSQL URL that gate uses, such as"
+                " postgresql://user@host:5432/database"
+            )
+        return self.dsn.get_secret_value()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the command line first, then the environment, then the YAML file."""
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=os.environ.get(CONFIG_FILE))
+        return init_settings, env_settings, file
+
+
+class AdmissionSettings(Settings):
+    """How admissions are decided, in a cluster and in `gate dev` alike."""
+
+    mode: Mode = Mode.ENFORCE
+    """`enforce` refuses, `audit` only says what would have been refused. Default enforce; a
+    pattern's own mode wins."""
+
+    failure_mode: Literal["open"] = "open"
+    """What happens to a change that gate cannot decide. Default open: admitted with a warning. This
+    release knows no other."""
+
+    agents: Agents = Field(default_factory=Agents)
+    """Whose changes are governed; must be the same as in the webhook's matchConditions."""
+
+    admission_pool_size: int = Field(default=10, ge=1, le=200)
+    """Most database connections for admissions. Default 10: more only queue at the disk."""
+
+    general_pool_size: int = Field(default=2, ge=1, le=50)
+    """Most database connections for everything else, so that a report never starves admissions.
+    Default 2."""
+
+    patterns_refresh_seconds: float = Field(default=30, ge=1, le=300)
+    """Seconds after which the patterns are read again. Default 30: how old they may be."""
+
+    partitions_months_ahead: int = Field(default=3, ge=1, le=24)
+    """Months for which partitions of traces are made ahead. Default 3, so that an alarm at 35 days
+    leaves time; traces beyond the last one cannot be recorded."""
+
+    drain_seconds: float = Field(default=10, ge=0, le=300)
+    """Seconds for which reviews are still answered after SIGTERM. Default 10: about as long as a
+    cluster may go on sending them. Keep terminationGracePeriodSeconds above it."""
+
+    @property
+    def patterns_refresh(self) -> timedelta:
+        """Return how old the patterns may be."""
+        return timedelta(seconds=self.patterns_refresh_seconds)
+
+    @property
+    def drain(self) -> timedelta:
+        """Return for how long reviews are still answered after SIGTERM."""
+        return timedelta(seconds=self.drain_seconds)
+
+
+class ServeSettings(AdmissionSettings):
+    """What a replica serves with."""
+
+    listen_host: str = "0.0.0.0"  # noqa: S104 - in a pod, the API server comes from outside
+    """The address reviews arrive at. Default: all IPv4 addresses of the pod."""
+
+    listen_port: Port = 10250
+    """The TCP port reviews arrive at. Default 10250: private GKE clusters let it through without
+    another firewall rule. 0 takes any free port."""
+
+    probe_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside
+    """The address of /healthz, /readyz and /metrics. Default: all IPv4 addresses of the pod."""
+
+    probe_port: Port = 8080
+    """The TCP port of /healthz, /readyz and /metrics, in plain HTTP. Default 8080. 0 takes any free
+    port."""
+
+    tls_cert_file: FilePath
+    """PEM file of the serving certificate with its chain; followed when it changes."""
+
+    tls_key_file: FilePath
+    """PEM file of the key that fits `tls_cert_file`; followed when it changes."""
+
+    token_files: Annotated[tuple[FilePath, ...], Field(min_length=1), *_List]
+    """Files with the unguessable path segments the API server may use, one a line; all of them are
+    accepted, so that they can be rotated. Followed when they change."""
+
+    seal_key_file: FilePath
+    """File of the key under which secret values are sealed: its bytes as they are, at least 32. The
+    same for all replicas and for ever: another key makes equal values look different."""
+
+    kubeconfig: FilePath | None = None
+    """How to ask the cluster for its UID where `cluster` is not set. Default: the pod's own service
+    account."""
+
+    @field_validator("seal_key_file")
+    @classmethod
+    def _is_long_enough(cls, path: Path) -> Path:
+        if len(_read_bytes(path)) < MINIMUM_KEY_BYTES:
+            raise ValueError(f"should hold a key of at least {MINIMUM_KEY_BYTES} bytes")
+        return path
+
+    def read_seal_key(self) -> bytes:
+        """Return the key under which values are sealed."""
+        return _read_bytes(self.seal_key_file)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load_settings(kind: type[S], given: Mapping[str, object] | None = None) -> S:
+    """Return the settings from the command line (`given`), the environment and the YAML file.
+
+    Raises SettingsError naming every setting that is unknown, missing or impossible, where it came
+    from and what is allowed; values of secrets are never in the message.
+    """
+    file = _read_config_file()
+    problems = [*_find_unknown_variables(), *_find_unknown_keys(file)]
+    if problems:
+        raise SettingsError("; ".join(problems))
+    given = given or {}
+    try:
+        return kind(**given)  # type: ignore[arg-type]  # pydantic checks what it is given
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        raise SettingsError("; ".join(_describe(each, given) for each in found)) from None
+    except UnparsedError:
+        raise SettingsError(
+            f"agents ({PREFIX}AGENTS in the environment): should be a JSON object with users,"
+            f" groups and extra; or set {PREFIX}AGENTS{_DELIMITER}USERS"
+        ) from None
+
+
+def _is_postgres_url(text: str) -> bool:
+    if not _POSTGRES_SCHEME.match(text):
+        return False
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [",".join(values) for name, values in parse_qs(parts.query).items() if name == "port"]
+    return all(map(_HOST.fullmatch, hosts)) and all(map(_PORTS.fullmatch, ports))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+
+
+def _read_config_file() -> Mapping[str, object]:
+    name = os.environ.get(CONFIG_FILE)
+    if name is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{CONFIG_FILE}: {name} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{CONFIG_FILE}: {name} is not YAML{where}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{CONFIG_FILE}: {name} should hold settings as `name: value`")
+    return content
+
+
+def _find_unknown_variables() -> Iterator[str]:
+    known = {PREFIX + name.upper() for name in ServeSettings.model_fields}
+    known |= {f"{PREFIX}AGENTS{_DELIMITER}{name.upper()}" for name in Agents.model_fields}
+    for variable, value in sorted(os.environ.items()):
+        name = variable.upper()
+        is_ours = name.startswith(PREFIX) and name not in _NOT_SETTINGS
+        if is_ours and name not in known and not _is_service_link(name, value):
+            yield f"{variable} in the environment is not a setting{_suggest(name, known)}"
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if _SERVICE_LINK.fullmatch(name):
+        return True
+    return bool(_SERVICE_LINK_PORT.fullmatch(name) and _SERVICE_LINK_VALUE.match(value))
+
+
+def _find_unknown_keys(file: Mapping[str, object]) -> Iterator[str]:
+    where = f"in {os.environ.get(CONFIG_FILE)} is not a setting"
+    for key in file:
+        if key not in ServeSettings.model_fields:
+            yield f"{key} {where}{_suggest(str(key), set(ServeSettings.model_fields))}"
+    agents = file.get("agents")
+    for key in agents if isinstance(agents, dict) else ():
+        if key not in Agents.model_fields:
+            yield f"agents.{key} {where}{_suggest(str(key), set(Agents.model_fields))}"
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(known))}"
+
+
+def _describe(error: ErrorDetails, given: Mapping[str, object]) -> str:
+    """Say what is wrong with one setting, where it came from, and what is allowed."""
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path)
+    if error["type"] == "missing":
+        return f"{name} is not set: set {PREFIX}{name.upper()}, or {name} in {CONFIG_FILE}"
+    message = error["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^(Input|String|Tuple) should", "should", message)
+    return f"{name} ({_find_source(path, given)}): {message}{_show(path[0], error)}"
+
+
+def _show(name: str, error: ErrorDetails) -> str:
+    value = error.get("input")
+    if name == "dsn" or not isinstance(value, str | int | float | Path):
+        return ""
+    return f", not {str(value)[:_SHOWN_AT_MOST]!r}"
+
+
+def _find_source(path: list[str], given: Mapping[str, object]) -> str:
+    if path[0] in given:
+        return "from the command line"
+    variables = {name.upper(): name for name in os.environ}
+    for depth in range(len(path), 0, -1):
+        name = PREFIX + _DELIMITER.join(path[:depth]).upper()
+        parts = [part for part in variables if part.startswith(name + _DELIMITER)]
+        if name in variables or parts:
+            return f"{variables[name if name in variables else parts[0]]} in the environment"
+    return f"from {os.environ.get(CONFIG_FILE, 'its default')}"

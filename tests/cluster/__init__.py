@@ -1,0 +1,1 @@
+"""gate in front of a real API server."""

@@ -1,0 +1,214 @@
+"""One admission in order: what is read, what is written, and what happens when neither works."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from gate.domain.pattern import Mode, Scope
+from gate.domain.record import Write
+from gate.domain.trace import ExecutionStatus, History, Verdict
+from gate.domain.workload import WorkloadKey
+from gate.errors import MissingPartitionError, StorageUnavailableError
+from tests.fakes.histories import MemoryHistories
+from tests.timeline import (
+    SCALE_OSCILLATION,
+    Outcome,
+    Step,
+    minute,
+    start_timeline,
+)
+
+_DOWN_UP = (Step(0, 3), Step(10, 5))
+
+
+class BusyHistories(MemoryHistories):
+    """Histories that somebody else changes whenever a version is compared."""
+
+    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
+        if all(write.expected_version is None for write in writes):
+            return await super().record(writes, deadline=deadline)
+        return [False for _ in writes]
+
+
+class BrokenHistories(MemoryHistories):
+    """Histories that can be read and not written, or not even read."""
+
+    def __init__(self, failure: Exception, *, is_readable: bool) -> None:
+        super().__init__()
+        self._failure = failure
+        self._is_readable = is_readable
+
+    async def read(
+        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
+    ) -> list[History]:
+        if not self._is_readable:
+            raise self._failure
+        return await super().read(keys, now=now, deadline=deadline)
+
+    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
+        del writes, deadline
+        raise self._failure
+
+
+@pytest.mark.parametrize(("team", "watched"), [("payments", True), ("search", False)])
+async def test_scale_is_in_scope_by_the_labels_last_seen(team: str, *, watched: bool) -> None:
+    pattern = replace(SCALE_OSCILLATION, scope=Scope(labels={"team": "payments"}))
+    timeline = await start_timeline(replicas=5, patterns=(pattern,))
+    timeline.body["metadata"]["labels"] = {"team": team}
+    await timeline.play(_DOWN_UP)
+
+    timeline.subresource = "scale"
+    event = await timeline.scale(3, at=minute(20))
+
+    assert (event.outcome is Outcome.REFUSED) is watched
+
+
+async def test_labels_of_the_request_go_before_those_seen_earlier() -> None:
+    pattern = replace(SCALE_OSCILLATION, scope=Scope(labels={"team": "payments"}))
+    timeline = await start_timeline(replicas=5, patterns=(pattern,))
+    await timeline.play(_DOWN_UP)
+    timeline.body["metadata"]["labels"] = {"team": "payments"}
+
+    event = await timeline.scale(3, at=minute(20))
+
+    assert event.outcome is Outcome.REFUSED
+
+
+async def test_object_and_scale_share_one_history() -> None:
+    timeline = await start_timeline(replicas=5)
+    outcomes = []
+
+    for number, (replicas, subresource) in enumerate([(3, ""), (5, "scale"), (3, "")]):
+        timeline.subresource = subresource
+        outcomes.append((await timeline.scale(replicas, at=minute(number * 10))).outcome)
+
+    assert outcomes == [Outcome.ADMITTED, Outcome.ADMITTED, Outcome.REFUSED]
+
+
+async def test_deleting_and_creating_washes_nothing() -> None:
+    timeline = await start_timeline(replicas=5)
+
+    events = [
+        await timeline.delete(at=minute(0)),
+        await timeline.create(5, at=minute(10)),
+        await timeline.delete(at=minute(20)),
+        await timeline.scale(3, at=minute(21)),
+    ]
+
+    assert [event.outcome for event in events] == [
+        Outcome.ADMITTED,
+        Outcome.ADMITTED,
+        Outcome.REFUSED,
+        Outcome.REFUSED,
+    ]
+
+
+async def test_creation_with_another_number_is_measured_from_the_last_known_one() -> None:
+    timeline = await start_timeline(replicas=3)
+    await timeline.play([Step(0, 5), Step(10, 3)])
+
+    event = await timeline.create(5, at=minute(20))
+
+    assert event.outcome is Outcome.WARNED
+
+
+async def test_change_of_nothing_is_admitted_and_not_even_read() -> None:
+    timeline = await start_timeline(replicas=3)
+
+    event = await timeline.scale(3, at=minute(0))
+
+    assert event.outcome is Outcome.ADMITTED
+    assert timeline.histories.reads == 0
+
+
+async def test_refusal_is_recorded_as_blocked_with_its_reason_and_never_counts() -> None:
+    timeline = await start_timeline(replicas=5)
+    await timeline.play([*_DOWN_UP, Step(20, 3), Step(25, 2), Step(30, 1)])
+
+    admitted, refused = timeline.recordings[1], timeline.recordings[2:]
+
+    assert (admitted.trace.verdict, admitted.trace.status) == (
+        Verdict.ALLOW,
+        ExecutionStatus.PENDING,
+    )
+    assert {(r.trace.verdict, r.trace.status) for r in refused} == {
+        (Verdict.DENY, ExecutionStatus.BLOCKED)
+    }
+    assert [len(r.opens) for r in refused] == [1, 0, 0]
+    assert refused[0].parameters == {"changes": [{"field": "replicas", "before": 5, "after": 3}]}
+    assert refused[0].decision["verdict"] == "deny"
+
+
+async def test_refusal_for_a_warning_marks_the_warned_detection_as_enforced() -> None:
+    timeline = await start_timeline(replicas=3)
+    await timeline.play([Step(0, 5), Step(10, 3), Step(20, 5)])
+    (warned,) = timeline.recordings[-1].opens
+    assert not warned.prevention_applied
+
+    pattern = replace(SCALE_OSCILLATION, min_occurrences=8)  # so that nothing trips by itself
+    later = await start_timeline(histories=timeline.histories, patterns=(pattern,))
+    later.body = timeline.body
+    event = await later.scale(4, at=minute(30))
+
+    assert event.outcome is Outcome.REFUSED
+    assert timeline.recordings[-1].enforces == (1,)
+    assert timeline.recordings[-1].opens == ()
+
+
+async def test_switch_from_audit_to_enforce_keeps_the_penalty_and_drops_the_detections() -> None:
+    audited = await start_timeline(replicas=5, mode=Mode.AUDIT)
+    await audited.play([*_DOWN_UP, Step(20, 3), Step(30, 5)])
+    enforced = await start_timeline(histories=audited.histories)
+    enforced.body = audited.body
+
+    event = await enforced.scale(3, at=minute(40))
+
+    assert event.outcome is Outcome.REFUSED
+    assert len(enforced.recordings[-1].opens) == 1
+    assert enforced.recordings[-1].enforces == ()
+
+
+@pytest.mark.parametrize(
+    ("mode", "outcome", "status"),
+    [
+        (Mode.ENFORCE, Outcome.REFUSED, ExecutionStatus.BLOCKED),
+        (Mode.AUDIT, Outcome.WARNED, ExecutionStatus.PENDING),
+    ],
+)
+async def test_change_that_keeps_losing_gives_way_before_its_deadline(
+    mode: Mode, outcome: Outcome, status: ExecutionStatus
+) -> None:
+    timeline = await start_timeline(histories=BusyHistories(), mode=mode)
+    timeline.deadline = 0.0
+
+    event = await timeline.scale(9, at=minute(0))
+
+    (recording,) = timeline.recordings
+    assert event.outcome is outcome
+    assert "retry in 1 s" in (event.reviewed.answer.message or event.reviewed.answer.warnings[0])
+    assert (recording.expected_version, recording.trace.status) == (None, status)
+    assert recording.decision["contention"] is True
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [StorageUnavailableError("no answer in 1 s"), MissingPartitionError("none for 2026-11")],
+)
+async def test_decision_that_cannot_be_recorded_stands_and_says_so(failure: Exception) -> None:
+    timeline = await start_timeline(histories=BrokenHistories(failure, is_readable=True))
+
+    event = await timeline.scale(9, at=minute(0))
+
+    assert event.reviewed.answer.verdict is Verdict.ALLOW
+    assert event.reviewed.answer.warnings == (f"gate: decided, but not recorded: {failure}",)
+    assert event.reviewed.failure == str(failure)
+
+
+async def test_history_that_cannot_be_read_is_a_failure_for_the_caller() -> None:
+    failure = StorageUnavailableError("no answer in 1 s")
+    timeline = await start_timeline(histories=BrokenHistories(failure, is_readable=False))
+
+    with pytest.raises(StorageUnavailableError, match="no answer in 1 s"):
+        await timeline.scale(9, at=minute(0))
