@@ -1,7 +1,7 @@
 """The decision about one change: every pattern's objection, and the verdict that follows."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gate.domain.detection import Candidate, Examination, Finding, Response
@@ -96,10 +96,11 @@ def decide(candidate: Candidate, patterns: Iterable[Pattern], *, mode: Mode) -> 
         if objection is not None:
             objections.append(objection)
     objections.sort(key=_rank)
+    is_denied = any(objection.refuses for objection in objections)
     return Decision(
-        verdict=Verdict.DENY if any(o.refuses for o in objections) else Verdict.ALLOW,
+        verdict=Verdict.DENY if is_denied else Verdict.ALLOW,
         mode=objections[0].mode if objections else mode,
-        objections=tuple(objections),
+        objections=tuple(_without_effect(o) if is_denied else o for o in objections),
         incomplete=tuple(incomplete),
     )
 
@@ -131,6 +132,12 @@ def _object(
         opens=opens,
         bound_by=tuple(detection for detection, _ in bound),
     )
+
+
+def _without_effect(objection: Objection) -> Objection:
+    """Keep a warning about a change that is refused from binding: the change takes no effect."""
+    is_warning = objection.response is Response.WARN and objection.mode is Mode.ENFORCE
+    return replace(objection, opens=False) if is_warning else objection
 
 
 def _find_bindings(

@@ -15,6 +15,14 @@ from gate.domain.workload import WorkloadKey
 _WARNING_AT_MOST = 250
 _NAME_IN_WARNING_AT_MOST = 136  # what the longest warning leaves
 _LIKE_COOLING = (Strategy.ESCALATE_HUMAN, Strategy.ALTERNATIVE_ACTION)
+_WHY = {
+    EvidenceKind.REVERSAL: (
+        "every further swing starts another rollout and keeps the workload from settling."
+    ),
+    EvidenceKind.CONTESTED: (
+        "as long as two write the same field, each undoes the other and the workload never settles."
+    ),
+}
 CONTENTION_WAIT = timedelta(seconds=1)
 
 
@@ -73,9 +81,13 @@ def answer_contention(key: WorkloadKey, *, mode: Mode, action_id: str | None) ->
         return Answer(Verdict.ALLOW, warnings=(warning,), audit={**audit, "verdict": Verdict.ALLOW})
     return Answer(
         Verdict.DENY,
-        message=(
-            f"gate could not decide about {_name(key)}: it is being changed by several requests at "
-            f"once. Nothing is held against this change; retry in 1 s.{_trace(action_id)}"
+        message="\n".join(
+            (
+                f"gate could not decide about {_name(key)}: it is being changed by several requests"
+                f" at once.",
+                "Nothing is held against this change; retry in 1 s.",
+                _trace(action_id),
+            )
         ),
         causes=(Cause("Contention", reason, ""),),
         retry_after=CONTENTION_WAIT,
@@ -106,21 +118,20 @@ def _deny(decision: Decision, key: WorkloadKey, *, now: datetime, action_id: str
     refusals = [objection for objection in decision.objections if objection.refuses]
     until = max(objection.until for objection in refusals)
     wait = timedelta(seconds=max(1, math.ceil((until - now).total_seconds())))
-    seen = " Also: ".join(
-        f"{objection.pattern.type}: {escape(objection.summary, limit=600)}."
-        for objection in refusals
-    )
     return Answer(
         Verdict.DENY,
-        message=(
-            f"gate refused this change of {_name(key)}. {seen}"
-            f"{''.join(map(_explain_strategy, refusals))}"
-            f" Why it matters: every further swing restarts the loop and keeps the workload from"
-            f" settling. Retry: the same change is admitted from {describe_instant(until)}"
-            f" (in {int(wait.total_seconds())} s) if nothing else changes it until then."
-            f"{_alternatives(refusals)}"
-            f" To change it now, a person can make the change with their own credentials: people"
-            f" are never sent to gate.{_trace(action_id)}"
+        message="\n".join(
+            (
+                f"gate refused this change of {_name(key)}.",
+                *(f"Seen: {_describe(objection)}" for objection in refusals),
+                f"Why it matters: {_WHY[_kind_of(refusals[0])]}",
+                f"Retry: the same change is admitted from {describe_instant(until)} (in"
+                f" {int(wait.total_seconds())} s) if nothing else changes it until then."
+                f"{_alternatives(refusals)}",
+                "Otherwise: a person can make the change now with their own credentials; people"
+                " are never sent to gate.",
+                _trace(action_id),
+            )
         ),
         causes=tuple(
             Cause(
@@ -155,13 +166,21 @@ def _warn(objection: Objection, key: WorkloadKey, *, now: datetime) -> str:
     )
 
 
-def _explain_strategy(objection: Objection) -> str:
+def _describe(objection: Objection) -> str:
+    """Say what one pattern saw, and where its strategy is not built yet, what happens instead."""
+    seen = f"{objection.pattern.type}: {escape(objection.summary, limit=600)}."
     if objection.pattern.strategy not in _LIKE_COOLING:
-        return ""
+        return seen
     return (
-        f" Its strategy is {objection.pattern.strategy}, which this release enforces as a"
+        f"{seen} Its strategy is {objection.pattern.strategy}, which this release enforces as a"
         f" cooling period."
     )
+
+
+def _kind_of(objection: Objection) -> EvidenceKind:
+    if objection.finding is not None:
+        return objection.finding.evidence_kind
+    return EvidenceKind(objection.bound_by[0].evidence_kind)
 
 
 def _alternatives(refusals: list[Objection]) -> str:
@@ -172,7 +191,7 @@ def _alternatives(refusals: list[Objection]) -> str:
     highest = first.finding.evidence.get("increase_admitted_up_to")
     if highest is None or any(d.evidence_kind != EvidenceKind.REVERSAL for d in first.bound_by):
         return ""
-    return f" Until then an increase up to {highest} replicas is still admitted."
+    return f" An increase up to {highest} replicas is admitted all the same."
 
 
 def _audit(decision: Decision, action_id: str | None) -> dict[str, str]:
@@ -181,7 +200,10 @@ def _audit(decision: Decision, action_id: str | None) -> dict[str, str]:
         annotations["action-id"] = action_id
     if decision.objections:
         first = decision.objections[0]
-        until = describe_instant(first.until)
+        alike = [
+            o for o in decision.objections if (o.mode, o.response) == (first.mode, first.response)
+        ]
+        until = describe_instant(max(objection.until for objection in alike))
         would = first.response if first.mode is Mode.ENFORCE else f"would {first.response}"
         annotations["objection"] = f"{first.pattern.type}: {would} until {until}"
     return annotations
@@ -192,7 +214,7 @@ def _name(key: WorkloadKey) -> str:
 
 
 def _trace(action_id: str | None) -> str:
-    return f" Trace: {action_id}." if action_id else " Dry run: nothing is recorded."
+    return f"Trace: {action_id}" if action_id else "Dry run: nothing is recorded."
 
 
 def _fields(objection: Objection) -> tuple[str, ...]:

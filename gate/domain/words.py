@@ -11,10 +11,12 @@ _PATH_AT_MOST = 8
 
 def describe_span(span: timedelta) -> str:
     """Return a duration in its two largest units, such as `1 h 5 min`."""
-    minutes, seconds = divmod(max(0, round(span.total_seconds())), 60)
+    if span < timedelta(seconds=1):
+        return "less than 1 s"
+    minutes, seconds = divmod(round(span.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     shown = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (seconds, "s")) if n]
-    return " ".join(shown[:2]) or "0 s"
+    return " ".join(shown[:2])
 
 
 def describe_instant(instant: datetime) -> str:

@@ -145,8 +145,11 @@ class Admission:
         """Answer a request once, or return None where the history moved meanwhile."""
         earlier = find_earlier(candidate.history, candidate.trace)
         if earlier is not None and may_repeat_allow(candidate.history, earlier, candidate.trace):
+            repeated = Decision(Verdict.ALLOW, self._policy.mode)
             answer = repeat_allow(earlier)
-            return await self._repeat(case, candidate, earlier, answer, deadline)
+            return await self._repeat(
+                case, candidate, earlier, decision=repeated, answer=answer, deadline=deadline
+            )
         decision = decide(candidate, self._patterns.active, mode=self._policy.mode)
         is_same_denial = (
             earlier is not None
@@ -155,14 +158,23 @@ class Admission:
         )
         if earlier is not None and is_same_denial:
             answer = self._answer(case, candidate, decision, earlier.action_id)
-            return await self._repeat(case, candidate, earlier, answer, deadline)
+            return await self._repeat(
+                case, candidate, earlier, decision=decision, answer=answer, deadline=deadline
+            )
         answer = self._answer(case, candidate, decision, candidate.trace.action_id)
         recording = _make_recording(case, candidate, decision, warnings=answer.warnings)
         reviewed = _reviewed(case, candidate, answer, decision)
         return await self._write(recording, reviewed, deadline)
 
     async def _repeat(
-        self, case: _Case, candidate: Candidate, earlier: Trace, answer: Answer, deadline: float
+        self,
+        case: _Case,
+        candidate: Candidate,
+        earlier: Trace,
+        *,
+        decision: Decision,
+        answer: Answer,
+        deadline: float,
     ) -> Reviewed | None:
         """Answer a request that is recorded already, and count the attempt."""
         repetition = Repetition(
@@ -173,7 +185,6 @@ class Admission:
             seen_at=candidate.now,
             resource_version=candidate.trace.seen.resource_version,
         )
-        decision = Decision(answer.verdict, self._policy.mode)
         reviewed = _reviewed(case, candidate, answer, decision)
         if reviewed.action_id is not None:
             reviewed = replace(reviewed, action_id=earlier.action_id)

@@ -3,6 +3,7 @@
 import structlog
 
 from gate.domain.pattern import Pattern
+from gate.errors import StorageUnavailableError
 from gate.ports import Patterns
 
 log = structlog.get_logger(__name__)
@@ -13,12 +14,17 @@ class PatternBook:
 
     def __init__(self, source: Patterns) -> None:
         self._source = source
-        self._active: tuple[Pattern, ...] = ()
+        self._active: tuple[Pattern, ...] | None = None
         self._problems: tuple[str, ...] = ()
 
     @property
     def active(self) -> tuple[Pattern, ...]:
-        """Return the patterns that are looked for."""
+        """Return the patterns that are looked for.
+
+        Raises StorageUnavailableError until they have been read once: nothing was looked for then.
+        """
+        if self._active is None:
+            raise StorageUnavailableError("the patterns have not been read from the database yet")
         return self._active
 
     async def run_once(self) -> None:

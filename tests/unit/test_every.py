@@ -42,13 +42,13 @@ def last_success(metrics: Metrics) -> bool:
     return b'gate_loop_last_success_timestamp_seconds{loop="test"}' in metrics.expose()
 
 
-def test_runs_once_a_period_give_or_take_a_tenth() -> None:
+def test_runs_once_a_period_at_the_least() -> None:
     recorder = Recorder()
 
     run_in_virtual_time(run_for(timedelta(minutes=10), recorder, Metrics()))
 
-    assert 18 <= len(recorder.times) <= 22
-    assert all(27 <= pause <= 33 for pause in recorder.pauses)
+    assert 20 <= len(recorder.times) <= 25
+    assert all(24 <= pause <= 30 for pause in recorder.pauses)
 
 
 def test_failures_double_the_pause_up_to_eight_periods_and_a_success_ends_that() -> None:
@@ -56,10 +56,9 @@ def test_failures_double_the_pause_up_to_eight_periods_and_a_success_ends_that()
 
     run_in_virtual_time(run_for(timedelta(minutes=20), recorder, metrics))
 
-    periods = [round(pause / PERIOD.total_seconds(), 0) for pause in recorder.pauses]
-    assert periods[:3] == [1, 2, 4]
-    assert all(7 <= pause <= 9 for pause in periods[3:6])
-    assert set(periods[6:]) == {1}
+    periods = [pause / PERIOD.total_seconds() for pause in recorder.pauses]
+    for pause, longest in zip(periods, (1, 2, 4, 8, 8, 8, 1, 1), strict=False):
+        assert 0.8 * longest <= pause <= longest
     assert last_success(metrics)
 
 

@@ -77,7 +77,7 @@ def test_contested_change_is_refused_with_its_owners_name(owner: str | None, wor
     assert objection.finding.evidence_kind is EvidenceKind.CONTESTED
     assert objection.finding.evidence["owner"] == owner
     assert objection.summary == (
-        "agents' changes of replicas were undone 2 times within 20 min, and 3 → 5 goes the same "
+        "agents' changes of replicas were undone 2 times in 20 min, and 3 → 5 goes the same "
         f"way again; {words}"
     )
 

@@ -185,7 +185,7 @@ async def test_increase_that_a_refusal_names_is_admitted_at_any_time_until_then(
     script: Script, share: float
 ) -> None:
     refusal = await refuse(script)
-    named = re.search(r"an increase up to (\d+) replicas", refusal.message)
+    named = re.search(r"An increase up to (\d+) replicas", refusal.message)
     if named is None:
         return
 

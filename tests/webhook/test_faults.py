@@ -134,8 +134,8 @@ async def test_contention_until_the_deadline_says_retry_in_a_second(
         "reason": "Forbidden",
         "message": (
             "gate could not decide about Deployment shop/web: it is being changed by several "
-            "requests at once. Nothing is held against this change; retry in 1 s. "
-            f"Trace: {recording.trace.action_id}."
+            "requests at once.\nNothing is held against this change; retry in 1 s.\n"
+            f"Trace: {recording.trace.action_id}"
         ),
         "details": {
             "name": "web",

@@ -172,8 +172,8 @@ async def test_names_at_their_longest_are_recorded_and_shown_whole(gateway: Gate
     warned = await gateway.send(workload.scale(8))
 
     message = refused.response["status"]["message"]
-    assert f"of Deployment {LONGEST_NAMESPACE}/{LONGEST_NAME}. " in message
-    assert message.endswith(f" Trace: {gateway.histories.recordings[2].trace.action_id}.")
+    assert f"of Deployment {LONGEST_NAMESPACE}/{LONGEST_NAME}.\n" in message
+    assert message.endswith(f"\nTrace: {gateway.histories.recordings[2].trace.action_id}")
     assert all(len(warning) <= 256 for warning in warned.response["warnings"])
     key = gateway.histories.recordings[-1].key
     assert (key.namespace, key.name) == (LONGEST_NAMESPACE, LONGEST_NAME)
@@ -223,7 +223,8 @@ async def test_hostile_names_are_shown_escaped_and_leave_the_message_whole(
 
     status = reply.response["status"]
     assert gateway.histories.recordings[-1].key.name == text
-    assert status["message"].isprintable()
+    assert all(map(str.isprintable, status["message"].splitlines()))
+    assert len(status["message"].splitlines()) == 6
     assert status["message"].endswith(f"{gateway.histories.recordings[-1].trace.action_id}.")
     assert status["details"]["name"] == text
     assert all(str(value).isprintable() for value in lines[0].values())

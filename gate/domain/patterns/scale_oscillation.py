@@ -103,7 +103,7 @@ def _find_reversal(case: _Case) -> Finding | None:
         confidence=round(last.penalty / (last.penalty + threshold), 3),
         severity=Severity.CRITICAL if last.penalty >= 2 * threshold else Severity.WARNING,
         summary=(
-            f"replicas went {describe_path(series[:-1])} within {describe_span(span)}, and "
+            f"replicas went {describe_path(series[:-1])} in {describe_span(span)}, and "
             f"{case.move.before} → {case.move.after} is reversal {reversals}: "
             f"penalty {last.penalty:.2f}, threshold {threshold:.2f}"
         ),
@@ -151,7 +151,7 @@ def _find_contest(case: _Case) -> Finding | None:
         confidence=round(len(recent) / (len(recent) + needed), 3),
         severity=Severity.WARNING,
         summary=(
-            f"agents' changes of replicas were undone {len(recent)} times within "
+            f"agents' changes of replicas were undone {len(recent)} times in "
             f"{describe_span(span)}, and {case.move.before} → {case.move.after} goes the same way "
             f"again; {who} undoes this, change it there"
         ),
