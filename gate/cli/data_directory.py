@@ -13,9 +13,8 @@ from gate.errors import SettingsError
 from gate.pki.files import write_file
 from gate.services.tokens import read_tokens
 
-_PRIVATE = 0o600
-# PostgreSQL's account, which is another one where root runs this, goes through and reads no names.
-_TRAVERSABLE = 0o711
+_PRIVATE_FILE = 0o600
+_PRIVATE_FOLDER = 0o700
 _TOKEN_BYTES = 32
 
 
@@ -42,12 +41,12 @@ class DataDirectory:
         """
         if not self.seal_key.exists():
             key = secrets.token_bytes(MINIMUM_KEY_BYTES)
-            write_file(self.seal_key, key, permissions=_PRIVATE)
+            write_file(self.seal_key, key, permissions=_PRIVATE_FILE)
         try:
             read_tokens([self.token])
         except SettingsError:
             token = secrets.token_urlsafe(_TOKEN_BYTES)
-            write_file(self.token, token.encode(), permissions=_PRIVATE)
+            write_file(self.token, token.encode(), permissions=_PRIVATE_FILE)
 
 
 @contextmanager
@@ -57,8 +56,8 @@ def held_directory(path: Path) -> Iterator[DataDirectory]:
     Raises SettingsError where it cannot be had, or another process has hold of it.
     """
     try:
-        path.mkdir(mode=_TRAVERSABLE, parents=True, exist_ok=True)
-        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, _PRIVATE)
+        path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, _PRIVATE_FILE)
     except OSError as error:
         raise SettingsError(f"--data-dir {path} cannot be used: {error.strerror}") from error
     with os.fdopen(descriptor, "r+") as lock:

@@ -25,19 +25,18 @@ class Account:
     gid: int
     is_other: bool
 
-    def may_enter(self, directory: Path) -> bool:
-        """Tell whether the account may pass through a directory, by its permission bits."""
-        status = directory.stat()
+    def may_reach(self, folder: Path) -> bool:
+        """Tell whether the account may pass through a folder and all above it, by their modes."""
+        real = folder.resolve()
+        return all(self._may_enter(step) for step in (real, *real.parents))
+
+    def _may_enter(self, folder: Path) -> bool:
+        status = folder.stat()
         if self.uid == status.st_uid:
             return bool(status.st_mode & stat.S_IXUSR)
         if status.st_gid in self._groups():
             return bool(status.st_mode & stat.S_IXGRP)
         return bool(status.st_mode & stat.S_IXOTH)
-
-    def find_barrier(self, directory: Path) -> Path | None:
-        """Return the outermost directory on the way to and with this one that cannot be entered."""
-        way = [*reversed(directory.parents), directory]
-        return next((step for step in way if not self.may_enter(step)), None)
 
     def _groups(self) -> list[int]:
         return os.getgrouplist(self.name, self.gid)

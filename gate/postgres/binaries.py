@@ -60,33 +60,25 @@ def find_binaries(root: Path | None) -> Binaries:
     return found
 
 
-def within_reach(binaries: Binaries, account: Account, *, copies: Path) -> Binaries:
-    """Return binaries that the account can run: these, or a copy made once below `copies`."""
-    reachable = all(
-        account.find_barrier(folder) is None
-        for folder in (*binaries.folders, binaries.root / "bin")
-    )
-    if not account.is_other or reachable:
-        return binaries
+def are_reachable(binaries: Binaries, account: Account) -> bool:
+    """Tell whether the account can run these binaries where they are.
+
+    PostgreSQL finds its files from its own real path, hence no link makes them so.
+    """
+    folders = (*binaries.folders, binaries.root / "bin")
+    return not account.is_other or all(account.may_reach(folder) for folder in folders)
+
+
+def copy_binaries(binaries: Binaries, account: Account, *, target: Path) -> Binaries:
+    """Return a copy made at `target`, which becomes the account's."""
     common = Path(os.path.commonpath([folder.parent for folder in binaries.folders]))
-    target = copies / f"binaries-{_stamp(binaries)}"
-    if not target.is_dir():
-        partial = copies / "binaries.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        for folder in binaries.folders:
-            shutil.copytree(folder, partial / folder.relative_to(common), ignore=_NOT_NEEDED)
-        _hand_over(partial, account)
-        partial.rename(target)
+    for folder in binaries.folders:
+        shutil.copytree(folder, target / folder.relative_to(common), ignore=_NOT_NEEDED)
+    _hand_over(target, account)
     return Binaries(
         target / binaries.root.relative_to(common),
         tuple(target / folder.relative_to(common) for folder in binaries.folders),
     )
-
-
-def _stamp(binaries: Binaries) -> str:
-    """Return what tells one installation from the next one at the same place."""
-    status = binaries.program("postgres").stat()
-    return f"{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
 def _hand_over(tree: Path, account: Account) -> None:

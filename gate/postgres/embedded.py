@@ -19,6 +19,8 @@ from gate.postgres.account import prepare_child
 from gate.postgres.place import PORT, Place, occupy
 
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+# PostgreSQL 15 returns to the folder it was started in, so it has to be one that it may enter.
+_FOLDER = "/"
 _INITDB_LIMIT = timedelta(minutes=2)
 _START_LIMIT = timedelta(minutes=2)
 _ORPHAN_LIMIT = timedelta(seconds=30)
@@ -145,7 +147,7 @@ async def _make_data(place: Place) -> None:
     await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
     process = await asyncio.create_subprocess_exec(
         place.binaries.program("initdb"),
-        f"--pgdata={partial}",
+        f"--pgdata={place.seen_by_server(partial)}",
         "--username=postgres",
         "--auth=trust",
         "--encoding=UTF8",
@@ -155,8 +157,9 @@ async def _make_data(place: Place) -> None:
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=STDOUT,
-        cwd=place.home,
+        cwd=_FOLDER,
         env=_ENVIRONMENT,
+        pass_fds=(place.descriptor,),
         preexec_fn=prepare_child(place.account),
         start_new_session=True,
     )
@@ -169,9 +172,8 @@ async def _make_data(place: Place) -> None:
             await process.wait()
         raise
     if process.returncode != 0:
-        raise EmbeddedServerError(
-            f"initdb could not make {place.data}:\n{output.decode(errors='replace').strip()}"
-        )
+        said = place.with_real_paths(output.decode(errors="replace").strip())
+        raise EmbeddedServerError(f"initdb could not make {place.data}:\n{said}")
     partial.rename(place.data)
 
 
@@ -182,19 +184,20 @@ async def _spawn(place: Place) -> Process:
         return await asyncio.create_subprocess_exec(
             place.binaries.program("postgres"),
             "-D",
-            place.data,
+            place.seen_by_server(place.data),
             *(
                 f"--{name}={value}"
                 for name, value in {
                     **_SETTINGS,
-                    "unix_socket_directories": str(place.sockets),
+                    "unix_socket_directories": str(place.seen_by_server(place.sockets)),
                 }.items()
             ),
             stdin=DEVNULL,
             stdout=log,
             stderr=log,
-            cwd=place.home,
+            cwd=_FOLDER,
             env=_ENVIRONMENT,
+            pass_fds=(place.descriptor,),
             preexec_fn=prepare_child(place.account),
             # Control-C in a terminal is for gate, which stops the server when it has drained.
             start_new_session=True,

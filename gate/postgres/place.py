@@ -3,33 +3,40 @@
 import fcntl
 import os
 import re
-import shutil
 import stat
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate.errors import EmbeddedServerError
 from gate.postgres.account import Account, choose_account
-from gate.postgres.binaries import Binaries, find_binaries, within_reach
+from gate.postgres.annex import BINARIES, SOCKETS, open_annex
+from gate.postgres.binaries import Binaries, are_reachable, copy_binaries, find_binaries
 
 PORT = 5432
 _HOME = "postgres"
 _SOCKET = f".s.PGSQL.{PORT}"
 _LONGEST_SOCKET_PATH = 107
+_TEMPORARY = Path("/tmp")  # noqa: S108 - only a fresh folder is made in it
+_DESCRIPTORS = Path("/proc/self/fd")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server lives: everything below `home` is gate's own and the account's."""
+    """Where a server lives: everything below `home` is gate's own and the account's.
+
+    The account need not be allowed to pass through what lies above `home`: the server inherits
+    `descriptor`, the open folder, and names its paths by that.
+    """
 
     account: Account
     binaries: Binaries
     home: Path
     sockets: Path
-    lock: int
+    descriptor: int
+    held: ExitStack
 
     @property
     def data(self) -> Path:
@@ -38,6 +45,21 @@ class Place:
     @property
     def log(self) -> Path:
         return self.home / "server.log"
+
+    def seen_by_server(self, path: Path) -> Path:
+        """Return how the server names a path of this place."""
+        if path.is_relative_to(self.home):
+            return self._home_seen / path.relative_to(self.home)
+        return path
+
+    def with_real_paths(self, text: str) -> str:
+        """Return what the server says, in the paths that a person knows."""
+        return text.replace(f"{self._home_seen}/", f"{self.home}/")
+
+    @property
+    def _home_seen(self) -> Path:
+        # The kernel goes from here straight to the folder, whoever may enter those above it.
+        return _DESCRIPTORS / str(self.descriptor)
 
     def find_running(self) -> int | None:
         """Return a living process of a server on this data: each has it as its directory."""
@@ -68,15 +90,14 @@ class Place:
     def read_log_end(self) -> str:
         """Return the last lines of the server's log."""
         try:
-            return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+            lines = self.log.read_text(errors="replace").splitlines()[-12:]
         except OSError as error:
             return f"({self.log} cannot be read: {error})"
+        return self.with_real_paths("\n".join(lines))
 
     def release(self) -> None:
-        """Leave the place to others; a socket folder elsewhere goes."""
-        if self.sockets.parent != self.home:
-            shutil.rmtree(self.sockets, ignore_errors=True)
-        os.close(self.lock)
+        """Leave the place to others."""
+        self.held.close()
 
 
 def occupy(directory: Path, *, binaries: Path | None) -> Place:
@@ -85,31 +106,31 @@ def occupy(directory: Path, *, binaries: Path | None) -> Place:
     Raises EmbeddedServerError where that cannot be; a directory that exists stays as it is.
     """
     account = choose_account()
+    found = find_binaries(binaries)
+    if not _DESCRIPTORS.is_dir():
+        raise EmbeddedServerError(
+            f"the embedded PostgreSQL needs {_DESCRIPTORS}, which is not there: mount /proc, or "
+            f"give gate a database with --dsn"
+        )
     home = _make_home(directory, account)
-    lock = _lock(home)
-    try:
+    with ExitStack() as held:
+        held.callback(os.close, _lock(home))
+        descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, descriptor)
         return Place(
             account=account,
-            binaries=within_reach(find_binaries(binaries), account, copies=home),
+            binaries=_bring_within_reach(found, account, held),
             home=home,
-            sockets=_make_sockets(home, account),
-            lock=lock,
+            sockets=_make_sockets(home, account, held),
+            descriptor=descriptor,
+            held=held.pop_all(),
         )
-    except BaseException:
-        os.close(lock)
-        raise
 
 
 def _make_home(directory: Path, account: Account) -> Path:
     """Return gate's own folder below a directory whose permissions are left as they are."""
-    _make_missing(directory, account)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     home = directory / _HOME
-    if account.is_other and (barrier := account.find_barrier(directory)) is not None:
-        raise EmbeddedServerError(
-            f"PostgreSQL does not run as root, and as {account.name} it may not enter {barrier}: "
-            f"choose another --data-dir (below /var/lib or /tmp, say), run gate as a normal user, "
-            f"or give it a database with --dsn"
-        )
     if not home.is_dir():
         _make_private(home, account)
     status = home.stat()
@@ -120,14 +141,6 @@ def _make_home(directory: Path, account: Account) -> Path:
             f"itself: run gate as the user who made it, or choose another --data-dir"
         )
     return home
-
-
-def _make_missing(directory: Path, account: Account) -> None:
-    """Make the folders that are missing; another account may pass through, not look."""
-    missing = [step for step in (directory, *directory.parents) if not step.exists()]
-    for step in reversed(missing):
-        step.mkdir(exist_ok=True)
-        step.chmod(0o711 if account.is_other else 0o700)
 
 
 def _make_private(folder: Path, account: Account) -> None:
@@ -154,15 +167,29 @@ def _lock(home: Path) -> int:
     return descriptor
 
 
-def _make_sockets(home: Path, account: Account) -> Path:
+def _bring_within_reach(found: Binaries, account: Account, held: ExitStack) -> Binaries:
+    """Return binaries that the account can run: these, or a copy for as long as the place is held.
+
+    The copy lies elsewhere, since the account need not reach `home` by its path.
+    """
+    if are_reachable(found, account):
+        return found
+    for base in (Path(tempfile.gettempdir()), _TEMPORARY):
+        if account.may_reach(base) and not os.statvfs(base).f_flag & os.ST_NOEXEC:
+            annex = held.enter_context(open_annex(base))
+            return copy_binaries(found, account, target=annex / BINARIES)
+    raise EmbeddedServerError(
+        f"PostgreSQL does not run as root, and as {account.name} it may not enter {found.root}, "
+        f"nor run a copy in {tempfile.gettempdir()}: set TMPDIR to a folder where it may, run gate "
+        f"as a normal user, or give it a database with --dsn"
+    )
+
+
+def _make_sockets(home: Path, account: Account, held: ExitStack) -> Path:
     """Return the folder of the socket, elsewhere where its path would be too long or unusual."""
-    path = str(home / "run")
-    fits = len(os.fsencode(f"{path}/{_SOCKET}")) <= _LONGEST_SOCKET_PATH
-    if fits and _PLAIN_PATH.fullmatch(path):
-        sockets = Path(path)
-    else:
-        sockets = Path(tempfile.mkdtemp(prefix="gate-", dir="/tmp"))
-        if account.is_other:
-            os.chown(sockets, account.uid, account.gid)
+    sockets = home / SOCKETS
+    fits = len(os.fsencode(sockets / _SOCKET)) <= _LONGEST_SOCKET_PATH
+    if not fits or not _PLAIN_PATH.fullmatch(str(sockets)):
+        sockets = held.enter_context(open_annex(_TEMPORARY)) / SOCKETS
     _make_private(sockets, account)
     return sockets

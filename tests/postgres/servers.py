@@ -35,16 +35,14 @@ def describe_legs(environment: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def open_house() -> Iterator[Path]:
-    """Make a directory that the account of an embedded server may pass through, unlike pytest's.
+    """Make a directory that only this user may enter.
 
     It lies in memory where there is room: a clone of a database is 300 files.
     """
     has_room = _MEMORY.is_dir() and disk_usage(_MEMORY).free > _ROOM
     parent = _MEMORY if has_room else None
     with TemporaryDirectory(prefix="gate-", dir=parent, ignore_cleanup_errors=True) as name:
-        house = Path(name)
-        house.chmod(0o711)
-        yield house
+        yield Path(name)
 
 
 @asynccontextmanager

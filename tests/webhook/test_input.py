@@ -225,7 +225,7 @@ async def test_hostile_names_are_shown_escaped_and_leave_the_message_whole(
     assert gateway.histories.recordings[-1].key.name == text
     assert all(map(str.isprintable, status["message"].splitlines()))
     assert len(status["message"].splitlines()) == 6
-    assert status["message"].endswith(f"{gateway.histories.recordings[-1].trace.action_id}.")
+    assert status["message"].endswith(f"{gateway.histories.recordings[-1].trace.action_id}")
     assert status["details"]["name"] == text
     assert all(str(value).isprintable() for value in lines[0].values())
 
