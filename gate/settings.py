@@ -46,8 +46,8 @@ PREFIX = "GATE_"
 CONFIG_FILE = "GATE_CONFIG_FILE"
 _DELIMITER = "__"
 _SHOWN_AT_MOST = 80
-# Children of a test run inherit the address of the tests' own database.
-_NOT_SETTINGS = frozenset({CONFIG_FILE, "GATE_TEST_DSN"})
+# What the tests and their tools go by may be in the environment, too.
+_NOT_SETTINGS = frozenset({CONFIG_FILE, "GATE_CACHE_DIR", "GATE_TEST_DSN"})
 # Kubernetes puts these into every pod beside a Service whose name begins with `gate`.
 _SERVICE_LINK = re.compile(
     r"GATE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"

@@ -187,7 +187,7 @@ async def test_another_user_runs_it_without_a_change_of_account(
     user = Account(str(uid), uid, uid if os.geteuid() == 0 else os.getegid(), is_other=False)
     os.chown(house, user.uid, user.gid)
     install_wheel(house / "site", user)
-    monkeypatch.setenv("PYTHONPATH", str(house / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(house / "site"), prepend=os.pathsep)
 
     async with owned_by_another_process(house, uid=uid) as (_, pid, dsn):
         await remember(dsn)
