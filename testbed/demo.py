@@ -189,7 +189,6 @@ async def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gate-demo-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
-        directory.chmod(0o755)  # where root runs this, PostgreSQL needs another account to reach it
         try:
             async with asyncio.timeout(LIMIT):
                 await run(directory)

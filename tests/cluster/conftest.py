@@ -28,9 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
-    """Return a directory that PostgreSQL's account reaches, also where root runs the tests."""
+    """Return a directory with a path short enough for sockets."""
     path = Path(tempfile.mkdtemp(prefix="gate-cluster-"))
-    path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
