@@ -100,7 +100,7 @@ async def run(settings: ServeSettings, *, announce: Announce) -> None:
         stack.push_async_callback(close_pool, slow, grace=_CLOSE_WITHIN)
         database = _Database(
             dsn=dsn,
-            patterns=PatternBook(PostgresPatterns(slow)),
+            patterns=PatternBook(PostgresPatterns(slow), metrics=metrics),
             partitions=PartitionKeeper(
                 PostgresPartitions(slow),
                 months_ahead=settings.partitions_months_ahead,

@@ -23,8 +23,9 @@ class Histories(Protocol):
     ) -> list[History]:
         """Return each workload's history, in the order of the keys; an unknown one is empty.
 
-        Traces reach 7 days back, at most the newest 64 admitted and the newest 64 refused;
-        detections are those that are unresolved and bind beyond `now`.
+        Traces reach 7 days back, at most the newest 64 of each sort: admitted or refused, of
+        capacity or of anything else. Detections are those that are unresolved and bind beyond
+        `now`.
         """
         ...
 
@@ -45,11 +46,19 @@ class Patterns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class UnusablePattern:
+    """An active pattern whose row makes no sense; `problem` names the row and what is wrong."""
+
+    id: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class PatternListing:
-    """The usable active patterns, and one sentence for each unusable one."""
+    """The usable active patterns in the order of their ids, and the unusable ones."""
 
     patterns: tuple[Pattern, ...]
-    problems: tuple[str, ...] = ()
+    problems: tuple[UnusablePattern, ...] = ()
 
 
 class Partitions(Protocol):

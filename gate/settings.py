@@ -280,6 +280,14 @@ def load_settings(kind: type[S], given: Mapping[str, object] | None = None) -> S
         ) from None
 
 
+def find_dsn_source() -> str | None:
+    """Return what names a database beside the command line; None where nothing does."""
+    variable = next((name for name in os.environ if name.upper() == f"{PREFIX}DSN"), None)
+    if variable is None and _read_config_file().get("dsn") is not None:
+        return f"dsn in {os.environ.get(CONFIG_FILE)}"
+    return variable
+
+
 def _is_postgres_url(text: str) -> bool:
     if not _POSTGRES_SCHEME.match(text):
         return False

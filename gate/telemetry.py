@@ -52,6 +52,11 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self.patterns_unusable = Gauge(
+            "gate_patterns_unusable",
+            "Active patterns that cannot be used as they stand in the table.",
+            registry=self._registry,
+        )
         self.partition_horizon = Gauge(
             "gate_partition_horizon_days",
             "Days until traces have no partition any more.",

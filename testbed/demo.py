@@ -124,7 +124,12 @@ async def show_history(gate: GateProcess) -> None:
     show("$ gate history shop/Deployment/web")
     table = await gate.run("history", f"{SHOP}/Deployment/web")
     show(table)
-    expect(table.count("deny") == 2 and table.count("allow") == 3, "five traces should be shown")
+    verdicts = re.findall(r"\b(?:allow|deny)\b", table)
+    expect(
+        verdicts == ["allow", "allow", "deny", "allow", "deny"],
+        "the agent's five changes should be shown with their verdicts, and nobody else's",
+    )
+    expect(table.count("scale_deployment") == 5, "each of them should be named as scaling")
 
 
 def patch(name: str, replicas: int) -> str:

@@ -19,6 +19,7 @@ from gate.domain.workload import Kind
 from gate.ports import PatternListing
 from gate.services.admission import Admission, Policy, Reviewed
 from gate.services.patterns import PatternBook
+from gate.telemetry import Metrics
 from tests.fakes.histories import MemoryHistories
 from tests.reviews import AGENT, Body, make_body, make_scale, next_uid
 
@@ -224,7 +225,7 @@ async def start_timeline(
 ) -> Timeline:
     """Return a workload with these replicas, watched by the patterns."""
     kept = histories or MemoryHistories({pattern.id: pattern.type for pattern in patterns})
-    book = PatternBook(FixedPatterns(PatternListing(patterns)))
+    book = PatternBook(FixedPatterns(PatternListing(patterns)), metrics=Metrics())
     await book.run_once()
     clock = Clock()
     admission = Admission(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,13 @@ from gate.postgres.embedded import EmbeddedServer
 from gate.postgres.schema import migrate
 from gate.services.clock import utc_now
 from gate.services.tokens import read_tokens
-from gate.settings import AdmissionSettings, Agents, ServeSettings, load_settings
+from gate.settings import (
+    AdmissionSettings,
+    Agents,
+    ServeSettings,
+    find_dsn_source,
+    load_settings,
+)
 from gate.telemetry import configure_logging
 
 CONFIGURATION = "gate-dev"
@@ -41,7 +48,7 @@ _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - recognised, not bo
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
-    """What the command line says; None leaves the setting, and port 0 is any free one."""
+    """What the command line says; without a `dsn` the database is our own, and port 0 is any."""
 
     kubeconfig: Path
     data_dir: Path
@@ -71,6 +78,8 @@ async def run_dev(options: DevOptions) -> None:
     given = _given(options)
     settings = load_settings(AdmissionSettings, given)
     configure_logging(settings.log_level.upper())
+    if options.dsn is None:
+        _tell_of_unused_dsn()
     with held_directory(options.data_dir) as directory:
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)  # of a process that was killed
@@ -114,10 +123,11 @@ def _check(options: DevOptions) -> None:
 
 
 def _given(options: DevOptions) -> dict[str, object]:
-    """Return the settings that the command line has a word on."""
-    given: dict[str, object] = {}
-    if options.dsn is not None:
-        given["dsn"] = options.dsn
+    """Return the settings that the command line has a word on.
+
+    The database always is one: a trial must not write into whatever GATE_DSN names.
+    """
+    given: dict[str, object] = {"dsn": options.dsn}
     if options.mode is not None:
         given["mode"] = options.mode
     if options.agents:
@@ -136,7 +146,7 @@ def _served_from(directory: DataDirectory, material: Material) -> dict[str, obje
 
 @asynccontextmanager
 async def _database(settings: AdmissionSettings, directory: DataDirectory) -> AsyncIterator[str]:
-    """Give a migrated database: the one that is set, or an embedded one of our own."""
+    """Give a migrated database: the one of --dsn, or an embedded one of our own."""
     if settings.dsn is not None:
         dsn = settings.require_dsn()
         await migrate(dsn)
@@ -257,6 +267,17 @@ def _bracketed(host: str) -> str:
         return f"[{host}]" if ip_address(host).version == 6 else host
     except ValueError:
         return host
+
+
+def _tell_of_unused_dsn() -> None:
+    source = find_dsn_source()
+    if source is not None:
+        print(
+            f"gate dev: {source} is set and not used: gate dev brings its own database;"
+            f" give --dsn to use another",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _tell(line: str) -> None:

@@ -35,7 +35,7 @@ def describe(
 ) -> None:
     """Record what AI agents change in Kubernetes, and refuse their oscillations.
 
-    Every command finds the database by GATE_DSN.
+    Every command but dev, which brings its own, finds the database by GATE_DSN.
     """
 
 
@@ -63,7 +63,8 @@ def dev(
     dsn: Annotated[
         str | None,
         typer.Option(
-            metavar="DSN", help="PostgreSQL to use; default GATE_DSN, or one under the data-dir."
+            metavar="DSN",
+            help="PostgreSQL to use; default one of its own under the data-dir, never GATE_DSN.",
         ),
     ] = None,
     mode: Annotated[

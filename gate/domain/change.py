@@ -38,6 +38,7 @@ class ActionType(StrEnum):
     DELETE_WORKLOAD = "delete_workload"
 
 
+_UNLIMITED_IF_ABSENT = ("limits.cpu", "limits.memory", "limits.ephemeral-storage")
 _NAMES = {
     Part.IMAGE: ActionType.UPDATE_IMAGE,
     Part.ENVIRONMENT: ActionType.UPDATE_ENVIRONMENT,
@@ -103,18 +104,15 @@ def compare(
 
 
 def _differences(before: Snapshot, after: Snapshot) -> tuple[FieldChange, ...]:
-    """Return the fields that differ; a container that came or went is one change, its image."""
+    """Return the fields that differ; those of a container that came or went are the template's."""
     kept = {""} | ({field.container for field in before} & {field.container for field in after})
     changes = []
     for field in sorted({**before, **after}):
         old, new = before.get(field), after.get(field)
         if old == new:
             continue
-        if field.container in kept:
-            changes.append(FieldChange(field, old, new))
-        elif field.part is Part.IMAGE:
-            container = Field(Part.TEMPLATE, field.container, "container")
-            changes.append(FieldChange(container, old, new))
+        part = field.part if field.container in kept else Part.TEMPLATE
+        changes.append(FieldChange(field._replace(part=part), old, new))
     return tuple(changes)
 
 
@@ -141,11 +139,11 @@ def _name_resources(changes: tuple[FieldChange, ...]) -> ActionType:
 def direction_of(change: FieldChange) -> int:
     """Return 1 where a field gives more capacity, -1 where less, 0 where that is unknown.
 
-    An absent limit is unlimited, an absent request asks for nothing.
+    An absent limit of cpu, memory or storage is unlimited; anything else absent is nothing.
     """
     if change.before is None or change.after is None:
-        grows = (change.before is None) is change.field.name.startswith("requests.")
-        return 1 if grows else -1
+        is_bound = change.field.name in _UNLIMITED_IF_ABSENT
+        return 1 if (change.before is None) is not is_bound else -1
     before, after = _number(change.before), _number(change.after)
     if before is None or after is None:
         return 0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gate.domain.detection import Candidate, Examination, Finding, Response
+from gate.domain.detection import Binding, Candidate, Examination, Finding, Response
 from gate.domain.pattern import Mode, Pattern, PatternType, Strategy
 from gate.domain.patterns import scale_oscillation
 from gate.domain.penalty import next_second
@@ -18,7 +18,7 @@ class Judge:
     """How one type of pattern judges: afresh, and by what it promised earlier."""
 
     examine: Callable[[Candidate, Pattern], Examination]
-    respond_to_open: Callable[[Candidate, Pattern, OpenDetection], Response | None]
+    respond_to_open: Callable[[Candidate, Pattern, OpenDetection], Binding | None]
 
 
 JUDGES: Mapping[PatternType, Judge] = {
@@ -34,7 +34,7 @@ class Objection:
 
     `until` is the first second at which it has nothing against it any more. `finding` is set where
     a rule tripped now, and is to be stored where `opens` says so; `bound_by` are the earlier
-    detections that bind.
+    detections that bind; `increase_up_to` is what an increase may reach, where one is admitted.
     """
 
     pattern: Pattern
@@ -42,6 +42,7 @@ class Objection:
     response: Response
     until: datetime
     summary: str
+    increase_up_to: int | None = None
     finding: Finding | None = None
     opens: bool = False
     bound_by: tuple[OpenDetection, ...] = ()
@@ -109,7 +110,7 @@ def _object(
     candidate: Candidate, pattern: Pattern, finding: Finding | None, mode: Mode
 ) -> Objection | None:
     bound = _find_bindings(candidate, pattern, mode)
-    responses = {response for _, response in bound}
+    responses = {binding.response for binding in bound}
     if finding is not None:
         responses.add(finding.response)
     if not responses:
@@ -117,20 +118,24 @@ def _object(
     response = Response.REFUSE if Response.REFUSE in responses else Response.WARN
     if finding is not None and finding.response is not response:
         finding = None  # the refusal is an earlier detection's, and ends with it
-    decisive = [detection for detection, asked in bound if asked is response]
-    opens = finding is not None and not _is_covered(finding, mode, [d for d, _ in bound])
-    ends = [detection.until for detection in decisive]
+    decisive = [binding for binding in bound if binding.response is response]
+    opens = finding is not None and not _is_covered(finding, mode, [b.detection for b in bound])
+    ends = [binding.detection.until for binding in decisive]
     if finding is not None:
         ends.append(_own_end(finding, candidate.now) if opens else finding.until)
+    limits = [binding.increase_up_to for binding in bound]
+    if finding is not None:
+        limits.append(finding.increase_up_to)
     return Objection(
         pattern=pattern,
         mode=mode,
         response=response,
         until=max(ends),
         summary=finding.summary if finding is not None else decisive[-1].summary,
+        increase_up_to=None if None in limits else limits[-1],
         finding=finding,
         opens=opens,
-        bound_by=tuple(detection for detection, _ in bound),
+        bound_by=tuple(binding.detection for binding in bound),
     )
 
 
@@ -140,18 +145,16 @@ def _without_effect(objection: Objection) -> Objection:
     return replace(objection, opens=False) if is_warning else objection
 
 
-def _find_bindings(
-    candidate: Candidate, pattern: Pattern, mode: Mode
-) -> list[tuple[OpenDetection, Response]]:
-    """Return the open detections that bind this change; one of audit mode binds nobody else."""
+def _find_bindings(candidate: Candidate, pattern: Pattern, mode: Mode) -> list[Binding]:
+    """Return what the open detections ask for; one of audit mode binds nobody else."""
     judge = JUDGES[pattern.type]
     return [
-        (detection, response)
+        binding
         for detection in candidate.history.detections
         if detection.pattern_id == pattern.id
         and detection.until > candidate.now
         and (detection.mode is Mode.ENFORCE or mode is Mode.AUDIT)
-        and (response := judge.respond_to_open(candidate, pattern, detection)) is not None
+        and (binding := judge.respond_to_open(candidate, pattern, detection)) is not None
     ]
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from gate.domain.change import Change
 from gate.domain.pattern import Pattern
-from gate.domain.trace import History, Trace
+from gate.domain.trace import History, OpenDetection, Trace
 
 
 class EvidenceKind(StrEnum):
@@ -56,7 +56,8 @@ class Finding:
 
     `until` is the first second at which the rule no longer fires if nothing more takes effect: for
     the change itself where it is refused, for the next reduction where it is only warned about.
-    `confidence` is between 0 and 1; `summary` says in words what was seen.
+    `confidence` is between 0 and 1; `summary` says in words what was seen; `increase_up_to` is the
+    most that an increase may still reach, where one is admitted at all.
     """
 
     pattern: Pattern
@@ -70,6 +71,17 @@ class Finding:
     evidence: Mapping[str, object]
     action_ids: tuple[str, ...]
     span: timedelta
+    increase_up_to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What an open detection has to say to a change, in words too."""
+
+    detection: OpenDetection
+    response: Response
+    summary: str
+    increase_up_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

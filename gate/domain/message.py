@@ -184,14 +184,11 @@ def _kind_of(objection: Objection) -> EvidenceKind:
 
 
 def _alternatives(refusals: list[Objection]) -> str:
-    """Say which increase is still admitted, where a reversal alone stands against the change."""
+    """Say which increase is still admitted, where one pattern alone stands against the change."""
     first, *others = refusals
-    if others or first.finding is None:
+    if others or first.increase_up_to is None:
         return ""
-    highest = first.finding.evidence.get("increase_admitted_up_to")
-    if highest is None or any(d.evidence_kind != EvidenceKind.REVERSAL for d in first.bound_by):
-        return ""
-    return f" An increase up to {highest} replicas is admitted all the same."
+    return f" An increase up to {first.increase_up_to} replicas is admitted all the same."
 
 
 def _audit(decision: Decision, action_id: str | None) -> dict[str, str]:

@@ -72,7 +72,8 @@ class Scope:
 class Pattern:
     """One active pattern.
 
-    `own_end` is the strategy's own time: a cooling period, or how long a block lasts if it says so.
+    `own_end` is the strategy's own time: a cooling period, or how long a block lasts if it says so;
+    None where it has none.
     """
 
     id: int

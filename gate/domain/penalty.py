@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from gate.domain.corroboration import Move
+from gate.domain.move import Move
 
 # An evenly spaced series reaches the threshold exactly; floats, and times kept to the millisecond,
 # may fall short of it.

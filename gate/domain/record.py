@@ -37,7 +37,8 @@ class Recording:
     """A new trace, written only while the history is still at `expected_version`.
 
     Without an expected version it is written in any case and leaves the version as it is: a denial
-    for contention. `enforces` are detections that a refusal is now applied for.
+    for contention. `changes_capacity` tells whether replicas or resources are among what changes;
+    `enforces` are detections that a refusal is now applied for.
     """
 
     key: WorkloadKey
@@ -48,6 +49,7 @@ class Recording:
     mode: Mode
     context: Context
     parameters: Mapping[str, object]
+    changes_capacity: bool
     decision: Mapping[str, object]
     opens: tuple[NewDetection, ...] = ()
     enforces: tuple[int, ...] = ()

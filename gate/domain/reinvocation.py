@@ -3,11 +3,10 @@
 from datetime import timedelta
 
 from gate.domain.change import ActionType
-from gate.domain.corroboration import SETTLING, Effect, judge_effects
+from gate.domain.corroboration import RACING, SETTLING, Effect, judge_effects
 from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import ExecutionStatus, History, Trace, Verdict
 
-_WITHOUT_GENERATION = timedelta(seconds=2)
 _UNGENERATED = (ActionType.UPDATE_METADATA, ActionType.CREATE_WORKLOAD)
 
 
@@ -33,8 +32,11 @@ def may_repeat_allow(history: History, earlier: Trace, candidate: Trace) -> bool
         return True
     if earlier.status not in (ExecutionStatus.PENDING, ExecutionStatus.EXECUTING):
         return False
+    later = history.traces[history.traces.index(earlier) + 1 :]
+    if any(trace.seen.state == earlier.state_after for trace in later):
+        return False
     effects = judge_effects(history.traces, REPLICAS, candidate=candidate)
-    return all(effect is Effect.UNKNOWN for trace, effect in effects if trace is earlier)
+    return all(effect is not Effect.TOOK for trace, effect in effects if trace is earlier)
 
 
 def _is_reinvocation(trace: Trace, candidate: Trace) -> bool:
@@ -44,7 +46,7 @@ def _is_reinvocation(trace: Trace, candidate: Trace) -> bool:
     if candidate.seen.generation is None or candidate.action_type in _UNGENERATED:
         version = candidate.seen.resource_version
         is_same = version is not None and version == trace.seen.resource_version
-        return is_same or age < _WITHOUT_GENERATION
+        return is_same or age < RACING
     return (candidate.seen.uid, candidate.seen.generation) == (
         trace.seen.uid,
         trace.seen.generation,

@@ -47,10 +47,8 @@ class Sighting:
     generation: int | None = None
 
     def holds(self, field: Field) -> int | None:
-        """Return the number a field held; an object that did not exist had no replicas."""
-        if self.state is None:
-            return 0 if field == REPLICAS else None
-        return number_in(self.state, field)
+        """Return the number a field held; None where that is unknown or there was no object."""
+        return None if self.state is None else number_in(self.state, field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Trace:
 
     def before(self, field: Field) -> int | None:
         """Return the number the field held before; None where the object did not exist."""
-        return None if self.seen.state is None else self.seen.holds(field)
+        return self.seen.holds(field)
 
     def after(self, field: Field) -> int | None:
         """Return the number the field was to hold; a deleted object has no replicas."""

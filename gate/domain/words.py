@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from gate.domain.corroboration import Move
+from gate.domain.move import Move
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _PATH_AT_MOST = 8
@@ -24,11 +24,15 @@ def describe_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def describe_path(moves: Iterable[Move]) -> str:
-    """Return the values a series of moves went through, without the oldest of many."""
+def describe_path(moves: Iterable[Move], *, then: int | None = None) -> str:
+    """Return the values a series of moves went through, without the oldest of many.
+
+    `then` is what was found after them.
+    """
     values: list[int] = []
     for move in moves:
         values += [value for value in (move.before, move.after) if value is not None]
+    values += [] if then is None else [then]
     path = [value for index, value in enumerate(values) if index == 0 or value != values[index - 1]]
     shown = path[-_PATH_AT_MOST:]
     return ("… → " if len(path) > len(shown) else "") + " → ".join(map(str, shown))

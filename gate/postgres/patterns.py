@@ -8,13 +8,15 @@ import asyncpg
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.domain.pattern import Mode, OnIncrease, Pattern, PatternType, Scope, Strategy, Thresholds
-from gate.ports import PatternListing
+from gate.domain.trace import READ_AT_MOST
+from gate.ports import PatternListing, UnusablePattern
 from gate.postgres.pool import Pool, fetch
 from gate.postgres.statements import load_statement
 
 _LIST = load_statement("list_patterns")
 _PATIENCE = timedelta(seconds=5)
 _DEFAULTS = Thresholds()
+_A_YEAR = 365 * 24 * 60  # minutes; without a bound, an instant could lie beyond all calendars
 
 
 class PostgresPatterns:
@@ -30,12 +32,12 @@ class PostgresPatterns:
         """
         deadline = asyncio.get_running_loop().time() + _PATIENCE.total_seconds()
         patterns: list[Pattern] = []
-        problems: list[str] = []
+        problems: list[UnusablePattern] = []
         for row in await fetch(self._pool, _LIST, deadline=deadline):
             try:
                 patterns.append(_Row.model_validate(dict(row)).as_pattern())
             except ValidationError as error:
-                problems.append(_describe(row, error))
+                problems.append(UnusablePattern(row["id"], _describe(row, error)))
         return PatternListing(tuple(patterns), tuple(problems))
 
 
@@ -49,12 +51,12 @@ class _ThresholdConfig(_Json):
     dead_absolute: int = Field(_DEFAULTS.dead_absolute, ge=0)
     dead_relative: float = Field(_DEFAULTS.dead_relative, ge=0, lt=1)
     on_increase: OnIncrease = Field(_DEFAULTS.on_increase, strict=False)
-    increase_cap: float = Field(_DEFAULTS.increase_cap, ge=1)
+    increase_cap: float = Field(_DEFAULTS.increase_cap, ge=1, le=1_000_000)
 
 
 class _PreventionParameters(_Json):
-    cooling_period_minutes: float | None = Field(None, gt=0)
-    block_minutes: float | None = Field(None, gt=0)
+    cooling_period_minutes: float | None = Field(None, ge=0, le=_A_YEAR)
+    block_minutes: float | None = Field(None, ge=0, le=_A_YEAR)
 
 
 class _Row(BaseModel):
@@ -63,7 +65,7 @@ class _Row(BaseModel):
     id: int
     pattern_type: PatternType
     pattern_name: str
-    min_occurrences: int = Field(ge=3)
+    min_occurrences: int = Field(ge=3, le=READ_AT_MOST)  # more are never read back
     time_window_minutes: int = Field(gt=0)
     threshold_config: _ThresholdConfig | None
     resource_types: tuple[str, ...] | None
@@ -98,11 +100,11 @@ class _Row(BaseModel):
         parameters = self.prevention_parameters or _PreventionParameters()
         is_block = self.prevention_strategy is Strategy.BLOCK_ACTION
         minutes = parameters.block_minutes if is_block else parameters.cooling_period_minutes
-        return None if minutes is None else timedelta(minutes=minutes)
+        return timedelta(minutes=minutes) if minutes else None
 
 
 def _describe(row: asyncpg.Record, error: ValidationError) -> str:
     wrong = "; ".join(
         f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
     )
-    return f"pattern {row['pattern_name']!r} (id {row['id']}) is not looked for: {wrong}"
+    return f"pattern {row['pattern_name']!r} (id {row['id']}): {wrong}"

@@ -127,6 +127,7 @@ def _trace(recording: Recording) -> Mapping[str, object]:
         "action_parameters": recording.parameters,
         "resource_state_before": seen.state,
         "resource_state_after": trace.state_after,
+        "changes_capacity": recording.changes_capacity,
         "change_fingerprint": trace.fingerprint,
         "request_uid": trace.request_uid,
         "request_fingerprint": trace.request_fingerprint,

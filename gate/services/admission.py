@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gate.domain.actor import Actor, AgentRules, recognise
-from gate.domain.change import Change, compare, describe_state, digest_request
-from gate.domain.context import Context, read_context
 from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate
 from gate.domain.message import (
@@ -19,22 +17,14 @@ from gate.domain.message import (
     warn_unrecorded,
 )
 from gate.domain.pattern import Mode, PatternType
-from gate.domain.record import (
-    Recording,
-    Repetition,
-    Write,
-    build_detections,
-    describe_decision,
-)
+from gate.domain.record import Repetition, Write
 from gate.domain.reinvocation import find_earlier, may_repeat_allow
-from gate.domain.request import Request, metadata_of, owners_of, text_map
+from gate.domain.request import Request, owners_of
 from gate.domain.seal import Seal
-from gate.domain.snapshot import Snapshot, take_snapshot
-from gate.domain.trace import ExecutionStatus, History, Sighting, Trace, Verdict
-from gate.domain.words import clean
-from gate.domain.workload import WorkloadKey
+from gate.domain.trace import Trace, Verdict
 from gate.errors import MissingPartitionError, StorageUnavailableError
 from gate.ports import Histories
+from gate.services.case import Case, make_recording, make_trace, open_case
 from gate.services.identifiers import RANDOM_BYTES, make_action_id, time_of
 from gate.services.patterns import PatternBook
 
@@ -64,19 +54,6 @@ class Reviewed:
     incomplete: tuple[tuple[PatternType, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """One agent's change, as far as it can be known before its history is read."""
-
-    request: Request
-    key: WorkloadKey
-    actor: Actor
-    change: Change
-    before: Snapshot | None
-    after: Snapshot | None
-    context: Context
-
-
 class Admission:
     """Decides admissions and records them; safe beside any number of other replicas."""
 
@@ -101,7 +78,11 @@ class Admission:
         Raises StorageUnavailableError where the history could not be read in time.
         """
         actor = recognise(request.identity, self._policy.agents)
-        case = None if actor is None else self._open_case(request, actor)
+        case = (
+            None
+            if actor is None
+            else open_case(request, actor, cluster=self._policy.cluster, seal=self._seal)
+        )
         if case is None:
             return Reviewed(Answer(Verdict.ALLOW), self._policy.mode, actor)
         while True:
@@ -112,36 +93,19 @@ class Admission:
             if asyncio.get_running_loop().time() > deadline - _RESERVE:
                 return await self._give_way(case, candidate, deadline)
 
-    def _open_case(self, request: Request, actor: Actor) -> _Case | None:
-        """Return the change a request makes, or None where it makes none."""
-        before = None if request.old is None else take_snapshot(request.old, self._seal)
-        after = None if request.new is None else take_snapshot(request.new, self._seal)
-        change = compare(request.kind, request.operation, before=before, after=after)
-        if change is None:
-            return None
-        old, new = (metadata_of(body).get("annotations") for body in (request.old, request.new))
-        return _Case(
-            request=request,
-            key=WorkloadKey(self._policy.cluster, request.namespace, request.kind, request.name),
-            actor=actor,
-            change=change,
-            before=before,
-            after=after,
-            context=read_context(before=text_map(old), after=text_map(new)),
-        )
-
-    async def _read(self, case: _Case, deadline: float) -> Candidate:
+    async def _read(self, case: Case, deadline: float) -> Candidate:
         now = self._clock()
         (history,) = await self._histories.read([case.key], now=now, deadline=deadline)
-        labels = _labels_of(case.request)
+        action_id = make_action_id(now, secrets.token_bytes(RANDOM_BYTES))
+        labels = case.labels
         return Candidate(
-            trace=_make_trace(case, history, now=now),
+            trace=make_trace(case, history, action_id=action_id),
             change=case.change,
             history=history if labels is None else replace(history, labels=labels),
             owners=owners_of(case.request.old),
         )
 
-    async def _decide(self, case: _Case, candidate: Candidate, deadline: float) -> Reviewed | None:
+    async def _decide(self, case: Case, candidate: Candidate, deadline: float) -> Reviewed | None:
         """Answer a request once, or return None where the history moved meanwhile."""
         earlier = find_earlier(candidate.history, candidate.trace)
         if earlier is not None and may_repeat_allow(candidate.history, earlier, candidate.trace):
@@ -162,13 +126,13 @@ class Admission:
                 case, candidate, earlier, decision=decision, answer=answer, deadline=deadline
             )
         answer = self._answer(case, candidate, decision, candidate.trace.action_id)
-        recording = _make_recording(case, candidate, decision, warnings=answer.warnings)
+        recording = make_recording(case, candidate, decision, warnings=answer.warnings)
         reviewed = _reviewed(case, candidate, answer, decision)
         return await self._write(recording, reviewed, deadline)
 
     async def _repeat(
         self,
-        case: _Case,
+        case: Case,
         candidate: Candidate,
         earlier: Trace,
         *,
@@ -190,14 +154,14 @@ class Admission:
             reviewed = replace(reviewed, action_id=earlier.action_id)
         return await self._write(repetition, reviewed, deadline)
 
-    async def _give_way(self, case: _Case, candidate: Candidate, deadline: float) -> Reviewed:
+    async def _give_way(self, case: Case, candidate: Candidate, deadline: float) -> Reviewed:
         """Answer a request that kept losing against others; its trace needs no version."""
         mode = self._policy.mode
         verdict = Verdict.ALLOW if mode is Mode.AUDIT else Verdict.DENY
         decision = Decision(verdict, mode)
         action_id = None if case.request.is_dry_run else candidate.trace.action_id
         answer = answer_contention(case.key, mode=mode, action_id=action_id)
-        recording = _make_recording(case, candidate, decision, warnings=answer.warnings)
+        recording = make_recording(case, candidate, decision, warnings=answer.warnings)
         recording = replace(
             recording,
             expected_version=None,
@@ -222,7 +186,7 @@ class Admission:
         return reviewed if is_written else None
 
     def _answer(
-        self, case: _Case, candidate: Candidate, decision: Decision, action_id: str
+        self, case: Case, candidate: Candidate, decision: Decision, action_id: str
     ) -> Answer:
         return answer_decision(
             decision,
@@ -232,69 +196,7 @@ class Admission:
         )
 
 
-def _make_trace(case: _Case, history: History, *, now: datetime) -> Trace:
-    """Return the trace that the change becomes if it is admitted."""
-    request = case.request
-    action_id = make_action_id(now, secrets.token_bytes(RANDOM_BYTES))
-    metadata = metadata_of(request.old)
-    version = metadata.get("resourceVersion")
-    actor = clean(case.actor.name)
-    return Trace(
-        action_id=action_id,
-        version=history.version + 1,
-        seen=Sighting(
-            at=time_of(action_id),
-            operation=request.operation,
-            state=None if case.before is None else describe_state(case.before),
-            uid=_text(metadata_of(request.latest).get("uid")),
-            resource_version=_text(version),
-            generation=_integer(metadata.get("generation")),
-        ),
-        actor=actor,
-        action_type=case.change.action_type,
-        subresource=request.subresource,
-        verdict=Verdict.ALLOW,
-        status=ExecutionStatus.PENDING,
-        changed=frozenset((c.field.container, c.field.name) for c in case.change.fields),
-        state_after=None if case.after is None else describe_state(case.after),
-        fingerprint=case.change.fingerprint,
-        request_fingerprint=digest_request(
-            case.change,
-            operation=request.operation,
-            subresource=request.subresource,
-            actor=actor,
-        ),
-        request_uid=request.uid,
-    )
-
-
-def _make_recording(
-    case: _Case, candidate: Candidate, decision: Decision, *, warnings: tuple[str, ...]
-) -> Recording:
-    is_denied = decision.verdict is Verdict.DENY
-    request = case.request
-    return Recording(
-        key=case.key,
-        expected_version=candidate.history.version,
-        labels=_labels_of(request),
-        trace=replace(
-            candidate.trace,
-            verdict=decision.verdict,
-            status=ExecutionStatus.BLOCKED if is_denied else ExecutionStatus.PENDING,
-        ),
-        actor=case.actor,
-        mode=decision.mode,
-        context=case.context,
-        parameters={"changes": [change.as_json() for change in case.change.fields]},
-        decision=describe_decision(
-            decision, problems=(*request.problems, *case.context.problems), warnings=warnings
-        ),
-        opens=build_detections(candidate, decision),
-        enforces=decision.enforces,
-    )
-
-
-def _reviewed(case: _Case, candidate: Candidate, answer: Answer, decision: Decision) -> Reviewed:
+def _reviewed(case: Case, candidate: Candidate, answer: Answer, decision: Decision) -> Reviewed:
     return Reviewed(
         answer,
         mode=decision.mode,
@@ -303,19 +205,3 @@ def _reviewed(case: _Case, candidate: Candidate, answer: Answer, decision: Decis
         action_type=case.change.action_type,
         incomplete=decision.incomplete,
     )
-
-
-def _labels_of(request: Request) -> dict[str, str] | None:
-    """Return the workload's labels; None for a Scale, which carries none."""
-    if request.subresource == "scale":
-        return None
-    return text_map(metadata_of(request.latest).get("labels"))
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _integer(value: object) -> int | None:
-    """Return a whole number that a database can hold."""
-    return value if isinstance(value, int) and value.bit_length() <= 63 else None

@@ -33,7 +33,7 @@ CREATE TABLE action_histories (
         CHECK (compaction_strategy IN ('oldest-first', 'effectiveness-based', 'pattern-aware')),
     oscillation_window_minutes integer CHECK (oscillation_window_minutes > 0),
     effectiveness_threshold numeric(3, 2) CHECK (effectiveness_threshold BETWEEN 0 AND 1),
-    pattern_min_occurrences integer CHECK (pattern_min_occurrences >= 3),
+    pattern_min_occurrences integer CHECK (pattern_min_occurrences BETWEEN 3 AND 64),
     total_actions integer NOT NULL DEFAULT 0,
     last_action_at timestamptz,
     last_analysis_at timestamptz,

@@ -38,6 +38,7 @@ CREATE TABLE resource_action_traces (
     action_parameters jsonb NOT NULL,
     resource_state_before jsonb,
     resource_state_after jsonb,
+    changes_capacity boolean NOT NULL,
     change_fingerprint text NOT NULL,
 
     request_uid text NOT NULL,
@@ -78,13 +79,14 @@ CREATE TABLE resource_action_traces (
 ) PARTITION BY RANGE (action_timestamp);
 
 COMMENT ON COLUMN resource_action_traces.version IS 'of the history after this trace; a trace in spite of contention shares its predecessor''s';
+COMMENT ON COLUMN resource_action_traces.changes_capacity IS 'replicas or resources are among what changes, as in every creation and deletion';
 COMMENT ON COLUMN resource_action_traces.attempts IS 'how often the API server asked about this one request';
 COMMENT ON COLUMN resource_action_traces.execution_status IS 'what became of the change; blocked: it was refused';
 
--- Both ranges that a decision reads (the newest admitted ones, the newest refused ones), and the
--- check that keeps a history with traces. Updates touch none of its columns.
+-- The four ranges that a decision reads (the newest admitted and refused ones, of capacity and of
+-- anything else), and the check that keeps a history with traces. Updates touch none of its columns.
 CREATE INDEX resource_action_traces_history
-    ON resource_action_traces (action_history_id, verdict, action_timestamp DESC);
+    ON resource_action_traces (action_history_id, verdict, changes_capacity, action_timestamp DESC);
 CREATE INDEX resource_action_traces_time ON resource_action_traces USING brin (action_timestamp);
 
 -- Makes the partition of the month that a day lies in, in UTC. Returns its name, NULL if it exists.

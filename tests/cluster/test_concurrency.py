@@ -32,6 +32,7 @@ async def test_twenty_concurrent_changes_are_all_answered_and_none_is_lost(
     decided = [trace["version"] for trace in traces if "contention" not in str(trace["decision"])]
     assert versions == sorted(versions)
     assert len(set(decided)) == len(decided), "two changes were decided on one version"
+    assert not any("undone" in reply.message for reply in replies.values()), "nobody undid anything"
     admitted = [n for n, reply in replies.items() if reply.status == 200]
     allowed = {replicas_after(trace) for trace in traces if trace["verdict"] == "allow"}
     assert set(admitted) <= allowed

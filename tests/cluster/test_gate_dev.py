@@ -1,12 +1,16 @@
 """The life of a `gate dev` process: what it leaves behind, and what it finds again."""
 
+import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from testbed.component import die_with_parent
 from testbed.controlplane import ControlPlane
-from testbed.gate import running_gate
+from testbed.gate import PROGRAM, START_LIMIT, running_gate
 from testbed.workloads import workload
 from tests.cluster.api import Api
 from tests.cluster.records import Records
@@ -55,6 +59,32 @@ async def test_second_start_after_a_crash_enforces_on_all_earlier_history(
     assert reply.status == 403
     assert "5 → 3" in table
     assert [trace["verdict"] for trace in listed] == ["allow", "allow", "deny"]
+
+
+async def test_database_of_the_environment_is_left_alone(
+    plane: ControlPlane, directory: Path
+) -> None:
+    environment = {"PATH": os.environ["PATH"], "GATE_DSN": "postgresql://gate@127.0.0.1:1/other"}
+    data, ready = directory / "own", directory / "own-ready.json"
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *("dev", f"--kubeconfig={plane.kubeconfig}", f"--data-dir={data}", f"--ready-file={ready}"),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=die_with_parent(),
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(START_LIMIT):
+        while b"serving at" not in await process.stdout.readline():
+            assert not process.stdout.at_eof()
+        dsn = json.loads(ready.read_text())["dsn"]
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+
+    assert str(data) in unquote(dsn)
+    assert errors.decode().startswith("gate dev: GATE_DSN is set and not used: ")
+    assert process.returncode == 0
 
 
 async def test_audit_mode_only_says_what_would_have_happened(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
+from itertools import count, product
 
 import orjson
 
@@ -35,6 +35,7 @@ class MemoryHistories:
         self.reads = 0
         self._pattern_types = pattern_types or {1: PatternType.SCALE_OSCILLATION}
         self._histories: dict[WorkloadKey, History] = {}
+        self._capacity_changes: set[str] = set()
         self._ids = count(1)
 
     async def read(
@@ -53,14 +54,17 @@ class MemoryHistories:
         recent = [trace for trace in history.traces if now - trace.seen.at <= READ_BACK]
         kept = [
             trace
-            for verdict in Verdict
-            for trace in [t for t in recent if t.verdict is verdict][-READ_AT_MOST:]
+            for sort in product(Verdict, (True, False))
+            for trace in [t for t in recent if self._sort_of(t) == sort][-READ_AT_MOST:]
         ]
         return replace(
             history,
             traces=tuple(sorted(kept, key=lambda trace: (trace.version, trace.action_id))),
             detections=tuple(d for d in history.detections if d.until > now),
         )
+
+    def _sort_of(self, trace: Trace) -> tuple[Verdict, bool]:
+        return trace.verdict, trace.action_id in self._capacity_changes
 
     def _record(self, write: Write) -> bool:
         history = self._histories.get(write.key, History(write.key))
@@ -80,6 +84,8 @@ class MemoryHistories:
         is_unborn = seen.operation is Operation.CREATE and write.trace.verdict is Verdict.DENY
         self.recordings.append(write)
         self.attempts[write.trace.action_id] += 1
+        if write.changes_capacity:
+            self._capacity_changes.add(write.trace.action_id)
         return replace(
             history,
             version=version,

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from gate.domain.change import Operation
 from gate.domain.trace import History, Verdict
 from gate.ports import Histories
@@ -193,6 +195,32 @@ class HistoriesBehaviour:
         (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
 
         assert [trace.version for trace in history.traces] == list(range(13, 141))
+
+    @pytest.mark.parametrize("verdict", Verdict)
+    async def test_seventy_metadata_changes_do_not_push_a_capacity_change_out(
+        self, histories: Histories, deadline: float, verdict: Verdict
+    ) -> None:
+        await histories.record([make_recording(0)], deadline=deadline)
+        for version in range(1, 71):
+            trace = make_trace(verdict=verdict, at=NOW + version * timedelta(seconds=1))
+            recording = make_recording(version, trace=trace, changes_capacity=False)
+            await histories.record([recording], deadline=deadline)
+
+        (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
+
+        assert [trace.version for trace in history.traces] == [1, *range(8, 72)]
+
+    async def test_seventy_refused_capacity_changes_do_not_push_an_admitted_one_out(
+        self, histories: Histories, deadline: float
+    ) -> None:
+        await histories.record([make_recording(0)], deadline=deadline)
+        for version in range(1, 71):
+            trace = make_trace(verdict=Verdict.DENY, at=NOW + version * timedelta(seconds=1))
+            await histories.record([make_recording(version, trace=trace)], deadline=deadline)
+
+        (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
+
+        assert [trace.version for trace in history.traces] == [1, *range(8, 72)]
 
     async def test_a_clock_set_back_keeps_the_order_of_versions(
         self, histories: Histories, deadline: float

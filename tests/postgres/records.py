@@ -69,6 +69,7 @@ def make_recording(
     enforces: tuple[int, ...] = (),
     context: Context | None = None,
     decision: Mapping[str, object] | None = None,
+    changes_capacity: bool = True,
 ) -> Recording:
     trace = make_trace() if trace is None else trace
     before = None if trace.seen.state is None else trace.seen.state["replicas"]
@@ -87,6 +88,7 @@ def make_recording(
                 {"container": "web", "field": "image", "before": "web:1", "after": "web:2"},
             ]
         },
+        changes_capacity=changes_capacity,
         decision={"verdict": str(trace.verdict)} if decision is None else decision,
         opens=opens,
         enforces=enforces,

@@ -73,6 +73,7 @@ async def test_every_column_of_a_trace_is_filled(
         "action_parameters": recording.parameters,
         "resource_state_before": {"replicas": 5},
         "resource_state_after": {"replicas": 3},
+        "changes_capacity": True,
         "old_resource_version": "100",
         "old_generation": 7,
         "verdict": "allow",

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from gate.domain.pattern import Mode, OnIncrease, Pattern, PatternType, Scope, Strategy, Thresholds
+from gate.ports import UnusablePattern
 from gate.postgres.patterns import PostgresPatterns
 from gate.postgres.pool import Pool
 
@@ -52,6 +53,24 @@ async def test_every_column_that_decides_is_read(pool: Pool) -> None:
     assert pattern.own_end is None
 
 
+@pytest.mark.parametrize(
+    ("strategy", "parameter"),
+    [("cooling-period", "cooling_period_minutes"), ("block-action", "block_minutes")],
+)
+async def test_no_minutes_are_no_time_of_its_own(pool: Pool, strategy: str, parameter: str) -> None:
+    await pool.execute(
+        "UPDATE oscillation_patterns SET prevention_strategy = $1,"
+        " prevention_parameters = jsonb_build_object($2::text, 0) WHERE id = 1",
+        strategy,
+        parameter,
+    )
+
+    listing = await PostgresPatterns(pool).list_active()
+
+    assert listing.problems == ()
+    assert listing.patterns[0].own_end is None
+
+
 async def test_an_inactive_pattern_is_not_listed(pool: Pool) -> None:
     await pool.execute("UPDATE oscillation_patterns SET active = false WHERE id <> 2")
 
@@ -76,6 +95,15 @@ async def test_an_inactive_pattern_is_not_listed(pool: Pool) -> None:
             "prevention_parameters.cooling_period_minutes: Input should be a valid number",
         ),
         (
+            "prevention_parameters = '{\"cooling_period_minutes\": 1e300}'",
+            "prevention_parameters.cooling_period_minutes: Input should be less than or equal to"
+            " 525600",
+        ),
+        (
+            "min_occurrences = 1000000",
+            "min_occurrences: Input should be less than or equal to 64",
+        ),
+        (
             "label_selectors = '{\"tier\": 1}'",
             "label_selectors.tier: Input should be a valid string",
         ),
@@ -89,4 +117,6 @@ async def test_a_wrong_pattern_is_named_and_the_others_are_used(
     listing = await PostgresPatterns(pool).list_active()
 
     assert [pattern.id for pattern in listing.patterns] == [2, 3, 4]
-    assert listing.problems == (f"pattern 'scale-oscillation' (id 1) is not looked for: {problem}",)
+    assert listing.problems == (
+        UnusablePattern(1, f"pattern 'scale-oscillation' (id 1): {problem}"),
+    )

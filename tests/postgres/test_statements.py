@@ -95,24 +95,39 @@ async def test_every_query_can_be_prepared(pool: Pool, name: str) -> None:
 @pytest.mark.parametrize("name", HOT)
 async def test_hot_queries_read_traces_by_index_only(pool: Pool, name: str, plan: str) -> None:
     await fill(pool)
-    statement = load_statement(name)
-    values = ", ".join(HOT[name][parameter] for parameter in statement.parameters)
 
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(f"SET LOCAL plan_cache_mode = {plan}")
-        await connection.execute(f"PREPARE hot AS {statement.text}")
-        explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot ({values})")
-        await connection.execute("DEALLOCATE hot")
+    explained = await explain(pool, name, plan)
 
     scans = {
         node["Relation Name"]: node["Node Type"]
-        for node in nodes_of(explained[0]["Plan"])
+        for node in nodes_of(explained)
         if "Scan" in node["Node Type"] and "Relation Name" in node
     }
     traces = {table for table in scans if table.startswith("resource_action_traces")}
     assert traces, json.dumps(explained)
     assert {table for table in traces if scans[table] == "Seq Scan"} == set(), scans
     assert scans["resource_references"] == "Index Scan"
+
+
+@pytest.mark.parametrize("plan", ["force_generic_plan", "force_custom_plan"])
+async def test_each_range_of_a_history_is_read_in_the_order_of_the_index(
+    pool: Pool, plan: str
+) -> None:
+    await fill(pool)
+
+    explained = await explain(pool, "read_histories", plan)
+
+    (ranges,) = (node for node in nodes_of(explained) if node["Node Type"] == "Values Scan")
+    conditions = [
+        node["Index Cond"]
+        for node in nodes_of(explained)
+        if node.get("Relation Name", "").startswith("resource_action_traces")
+    ]
+    assert ranges["Plan Rows"] == 4
+    assert conditions
+    for column in ("action_history_id", "verdict", "changes_capacity", "action_timestamp"):
+        assert all(column in condition for condition in conditions), conditions
+    assert not any("Sort" in node["Node Type"] for node in nodes_of(limit_of(explained)))
 
 
 async def test_the_statements_of_an_admission_are_planned_once_however_many_partitions(
@@ -136,6 +151,30 @@ async def test_the_statements_of_an_admission_are_planned_once_however_many_part
     assert all(row["generic_plans"] > row["custom_plans"] for row in plans), plans
 
 
+async def explain(pool: Pool, name: str, plan: str) -> dict[str, Any]:
+    """Return how a hot query would be executed."""
+    statement = load_statement(name)
+    values = ", ".join(HOT[name][parameter] for parameter in statement.parameters)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"SET LOCAL plan_cache_mode = {plan}")
+        await connection.execute(f"PREPARE hot AS {statement.text}")
+        explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot ({values})")
+        await connection.execute("DEALLOCATE hot")
+    root: dict[str, Any] = explained[0]["Plan"]
+    return root
+
+
+def limit_of(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a plan that cuts each range of traces off."""
+    (limit,) = (
+        node
+        for node in nodes_of(plan)
+        if node["Node Type"] == "Limit"
+        and any("resource_action_traces" in str(child) for child in node["Plans"])
+    )
+    return limit
+
+
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", ()):
@@ -154,12 +193,12 @@ async def fill(pool: Pool) -> None:
     await pool.execute(
         "INSERT INTO resource_action_traces (action_history_id, version, action_id,"
         " action_timestamp, cluster, actor, actor_rule, actor_certainty, operation, action_type,"
-        " action_parameters, change_fingerprint, request_uid, request_fingerprint, verdict, mode,"
-        " decision)"
+        " action_parameters, changes_capacity, change_fingerprint, request_uid,"
+        " request_fingerprint, verdict, mode, decision)"
         " SELECT h.id, n, (lpad(to_hex(ms), 12, '0') || '70008' || lpad(to_hex(n), 15, '0'))::uuid,"
         " to_timestamp(ms / 1000), 'prod', 'a', 'user a', 'proven', 'UPDATE', 'scale_deployment',"
-        " '{\"changes\": []}', 'f', 'u', 'r', CASE n % 5 WHEN 0 THEN 'deny' ELSE 'allow' END,"
-        " 'enforce', '{}'"
+        " '{\"changes\": []}', n % 3 = 0, 'f', 'u', 'r',"
+        " CASE n % 5 WHEN 0 THEN 'deny' ELSE 'allow' END, 'enforce', '{}'"
         " FROM generate_series(1, $1::bigint) AS n"
         " JOIN action_histories AS h ON h.id = 1 + n % $2::bigint"
         " CROSS JOIN LATERAL (SELECT 1790812800000 + 1000 * (n * 350) AS ms) AS instant",

@@ -111,7 +111,7 @@ def series(*moves: tuple[float, int | None, int | None]) -> tuple[Trace, ...]:
             at=minute(when),
             version=number,
             resource_version=str(number),
-            generation=number,
+            generation=2 * number,  # somebody else may have changed it in between
         )
         for number, (when, before, after) in enumerate(moves, 1)
     )

@@ -229,13 +229,43 @@ def test_change_shows_values_and_amounts() -> None:
     ]
 
 
-def test_container_that_came_is_one_change_beside_the_list() -> None:
+def test_container_that_came_changes_the_template_and_is_listed_whole() -> None:
     change = change_of(lambda body: template(body)["spec"]["containers"].append(_SIDECAR))
 
+    assert change.action_type is ActionType.UPDATE_TEMPLATE
     assert [field.as_json() for field in change.fields] == [
-        {"container": "sidecar", "field": "container", "before": None, "after": "proxy:2"},
+        {
+            "container": "sidecar",
+            "field": "limits.cpu",
+            "before": None,
+            "after": "1",
+            "after_millicores": 1000,
+        },
+        {"container": "sidecar", "field": "image", "before": None, "after": "proxy:2"},
         {"field": "template.containers", "before": ["app"], "after": ["app", "sidecar"]},
     ]
+
+
+def test_containers_that_came_with_other_limits_are_other_requests() -> None:
+    def bring(cpu: str) -> Change:
+        sidecar = {**_SIDECAR, "resources": {"limits": {"cpu": cpu}}}
+        return change_of(lambda body: template(body)["spec"]["containers"].append(sidecar))
+
+    def digest_of(change: Change) -> str:
+        return digest_request(change, operation=Operation.UPDATE, subresource="", actor="agent")
+
+    assert digest_of(bring("1")) != digest_of(bring("2"))
+    assert bring("1").fingerprint != bring("2").fingerprint
+
+
+def test_extended_resource_without_a_limit_is_none_of_it() -> None:
+    change = change_of(
+        lambda body: template(body)["spec"]["containers"][0].update(
+            resources={"limits": {"nvidia.com/gpu": "1"}}
+        )
+    )
+
+    assert change.action_type is ActionType.INCREASE_RESOURCES
 
 
 def test_reordered_containers_are_a_change_of_the_list_only() -> None:

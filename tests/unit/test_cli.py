@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,52 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert printed.out == ""
     assert printed.err.startswith(words)
     assert printed.err.count("\n") == 1
+
+
+UNUSED = (
+    "gate dev: {} is set and not used: gate dev brings its own database; give --dsn to use another"
+)
+PLANTED = "postgresql://gate:hunter2@db.example/gate"
+
+
+def start_dev(directory: Path, *arguments: str, **environment: str) -> str:
+    """Start gate dev without a kubeconfig, which ends it early; return what it says of errors."""
+    places = (f"--kubeconfig={directory / 'missing'}", f"--data-dir={directory / 'data'}")
+    done = subprocess.run(  # noqa: S603 - this interpreter, and arguments written here
+        [sys.executable, "-m", "gate", "dev", *places, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 1
+    assert "missing" in done.stderr.splitlines()[-1]
+    return done.stderr
+
+
+def test_gate_dev_says_that_it_leaves_the_database_of_the_environment_alone(
+    tmp_path: Path,
+) -> None:
+    first, *others = start_dev(tmp_path, GATE_DSN=PLANTED).splitlines()
+
+    assert first == UNUSED.format("GATE_DSN")
+    assert len(others) == 1
+    assert "hunter2" not in others[0]
+
+
+def test_gate_dev_says_that_it_leaves_the_database_of_the_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(f"dsn: {PLANTED}\n")
+
+    said = start_dev(tmp_path, GATE_CONFIG_FILE=str(file))
+
+    assert said.splitlines()[0] == UNUSED.format(f"dsn in {file}")
+
+
+def test_gate_dev_that_is_given_a_database_says_nothing_of_another(tmp_path: Path) -> None:
+    said = start_dev(tmp_path, "--dsn=postgresql://gate@db.example/gate", GATE_DSN=PLANTED)
+
+    assert "not used" not in said
 
 
 def test_version_is_shown(

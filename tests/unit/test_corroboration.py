@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gate.domain.corroboration import SETTLING, Effect, find_moves, judge_effects
+from gate.domain.corroboration import RACING, SETTLING, Effect, find_moves, is_stale, judge_effects
 from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import ExecutionStatus, Trace, Verdict
 from tests.timeline import Outcome, Step, minute, start_timeline
@@ -39,7 +39,7 @@ def test_value_seen_by_a_refused_review_corroborates() -> None:
 
 
 def test_unseen_value_on_a_changed_object_is_unknown() -> None:
-    candidate = make_trace(4, 6, at=_LATE, version=2, resource_version="11", generation=5)
+    candidate = make_trace(4, 6, at=_LATE, version=2, resource_version="11", generation=6)
 
     assert effect_of(change(), candidate) is Effect.UNKNOWN
 
@@ -87,8 +87,8 @@ def test_corroborated_beats_refuted() -> None:
 def test_of_one_resource_version_the_corroborated_change_refutes_the_others() -> None:
     won = change()
     lost = make_trace(3, 7, at=_NOW, version=2, resource_version="10", generation=4)
-    other = make_trace(3, 8, at=_NOW, version=3, resource_version="11", generation=5)
-    candidate = make_trace(5, 6, at=_SOON, version=4, resource_version="12", generation=6)
+    other = make_trace(5, 8, at=_NOW, version=3, resource_version="11", generation=5)
+    candidate = make_trace(5, 6, at=_SOON, version=4, resource_version="12", generation=7)
 
     judged = judge_effects((won, lost, other), REPLICAS, candidate=candidate)
 
@@ -96,8 +96,8 @@ def test_of_one_resource_version_the_corroborated_change_refutes_the_others() ->
 
 
 def test_changes_without_resource_version_do_not_refute_each_other() -> None:
-    one = make_trace(None, 5, at=_NOW, version=1)
-    other = make_trace(None, 7, at=_NOW, version=2)
+    one = make_trace(3, 5, at=_NOW, version=1)
+    other = make_trace(3, 7, at=_NOW, version=2)
     candidate = make_trace(5, 6, at=_SOON, version=3)
 
     judged = judge_effects((one, other), REPLICAS, candidate=candidate)
@@ -138,11 +138,50 @@ def test_deletion_does_not_supersede_a_scaling_to_nothing() -> None:
     assert effect_of(emptied, deleted) is Effect.UNKNOWN
 
 
-def test_creation_corroborates_a_deletion() -> None:
+def test_another_object_in_its_place_corroborates_a_deletion() -> None:
     deleted = make_trace(3, None, at=_NOW, version=1)
-    created = make_trace(None, 3, at=_SOON, version=2)
+    created = make_trace(None, 3, at=_SOON, version=2, uid="two")
+    changed = make_trace(3, 4, at=_SOON, version=3, uid="two")
 
-    assert effect_of(deleted, created) is Effect.TOOK
+    assert effect_of(deleted, created) is Effect.UNKNOWN
+    assert effect_of(deleted, created, changed) is Effect.TOOK
+
+
+def test_creation_is_told_by_the_uid_of_what_it_created() -> None:
+    created = make_trace(None, 5, at=_NOW, version=1, uid="two")
+
+    assert effect_of(created, make_trace(4, 3, at=_SOON, version=2, uid="two")) is Effect.TOOK
+    assert effect_of(created, make_trace(5, 3, at=_SOON, version=2, uid="one")) is Effect.DID_NOT
+
+
+def test_attempt_to_create_what_exists_says_nothing_about_replicas() -> None:
+    emptied = make_trace(3, 0, at=_NOW, version=1)
+
+    assert effect_of(emptied, make_trace(None, 3, at=_SOON, version=2)) is Effect.UNKNOWN
+
+
+def test_of_unconfirmed_changes_on_one_resource_version_only_the_last_may_count() -> None:
+    racing = [make_trace(5, 5 + n, at=_NOW, version=n, resource_version="10") for n in range(1, 5)]
+    candidate = make_trace(5, 4, at=_SOON, version=5, resource_version="10")
+
+    judged = judge_effects(racing, REPLICAS, candidate=candidate)
+
+    assert [effect for _, effect in judged] == [Effect.DID_NOT] * 3 + [Effect.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("version", "earlier", "expected"),
+    [("9", "10", True), ("10", "10", False), ("11", "10", False), (None, "10", False)],
+)
+def test_sighting_of_an_older_resource_version_is_stale(
+    version: str | None,
+    earlier: str,
+    expected: bool,  # noqa: FBT001 - a column of the table above
+) -> None:
+    seen = make_trace(5, 4, at=_SOON, resource_version=version).seen
+    before = make_trace(5, 4, at=_NOW, resource_version=earlier).seen
+
+    assert is_stale(seen, [before]) is expected
 
 
 @pytest.mark.parametrize(
@@ -157,7 +196,7 @@ def test_creation_corroborates_a_deletion() -> None:
 )
 def test_observed_outcome_needs_no_corroboration(status: ExecutionStatus, expected: Effect) -> None:
     observed = replace(change(), status=status)
-    candidate = make_trace(4, 6, at=_SOON, version=2, resource_version="11", generation=5)
+    candidate = make_trace(4, 6, at=_SOON, version=2, resource_version="11", generation=6)
 
     assert effect_of(observed, candidate) is expected
 
@@ -171,7 +210,8 @@ def test_refused_changes_and_those_of_other_fields_are_not_judged() -> None:
 
 
 def test_unknown_changes_count_and_are_reported() -> None:
-    taken, unknown = change(), make_trace(5, 9, at=_NOW, version=2, resource_version="11")
+    taken = change()
+    unknown = make_trace(5, 9, at=_NOW, version=2, resource_version="11", generation=7)
     failed = make_trace(5, 2, at=_NOW, version=3, resource_version="12", generation=9)
     candidate = make_trace(6, 7, at=_LATE, version=4, resource_version="12")
 
@@ -204,3 +244,42 @@ async def test_review_with_an_unknown_effect_says_that_its_input_was_incomplete(
     assert timeline.recordings[1].decision["incomplete"] == [
         ["scale-oscillation", "outcome-unconfirmed"]
     ]
+
+
+def test_racing_request_that_found_the_old_value_outran_a_change_without_generation() -> None:
+    scaled = make_trace(5, 9, at=_NOW, version=1, resource_version="10", subresource="scale")
+    seen_at = _NOW + RACING
+    soon = make_trace(
+        5, 7, at=seen_at - timedelta(milliseconds=1), version=2, resource_version="11"
+    )
+    later = make_trace(5, 7, at=seen_at, version=2, resource_version="11")
+
+    assert effect_of(scaled, soon) is Effect.DID_NOT
+    assert effect_of(scaled, later) is Effect.UNKNOWN
+
+
+def test_of_changes_on_one_generation_at_most_one_took_effect() -> None:
+    racing = [
+        make_trace(5, 10 + n, at=_NOW, version=n, resource_version=str(10 + n), generation=1)
+        for n in range(1, 4)
+    ]
+    candidate = make_trace(11, 4, at=_SOON, version=5, resource_version="20", generation=2)
+
+    judged = judge_effects(racing, REPLICAS, candidate=candidate)
+
+    assert [effect for _, effect in judged] == [Effect.TOOK, Effect.DID_NOT, Effect.DID_NOT]
+
+
+@pytest.mark.parametrize(("found", "expected"), [(5, Effect.TOOK), (4, Effect.DID_NOT)])
+def test_next_generation_tells_whether_a_change_took_effect(found: int, expected: Effect) -> None:
+    candidate = make_trace(found, 7, at=_SOON, version=3, resource_version="12", generation=5)
+
+    assert effect_of(change(), candidate) is expected
+
+
+def test_value_that_was_asked_for_again_says_nothing_of_the_first_time() -> None:
+    scaled = make_trace(3, 5, at=_NOW, version=1, resource_version="10")
+    again = make_trace(4, 5, at=_LATE, version=2, resource_version="11", actor="other")
+    candidate = make_trace(5, 6, at=_LATE, version=3, resource_version="12")
+
+    assert effect_of(scaled, again, candidate) is Effect.UNKNOWN

@@ -57,7 +57,7 @@ def test_warned_detection_binds_a_reduction_that_trips_nothing() -> None:
 
     assert shape(decision) == (Verdict.DENY, [(Response.REFUSE, False, [7])])
     assert decision.until == OPEN_UNTIL
-    assert decision.objections[0].summary == "what detection 7 saw"
+    assert decision.objections[0].summary.endswith("binds them: what detection 7 saw")
     assert decision.enforces == (7,)
 
 
@@ -187,7 +187,7 @@ def test_refusal_for_a_contested_detection_does_not_last_longer_than_that() -> N
 
     assert shape(decision) == (Verdict.DENY, [(Response.REFUSE, False, [7, 8])])
     assert decision.until == minute(40)
-    assert decision.objections[0].summary == "what detection 7 saw"
+    assert decision.objections[0].summary.endswith("binds them: what detection 7 saw")
 
 
 def test_several_patterns_are_judged_and_the_strictest_comes_first() -> None:

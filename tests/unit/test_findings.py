@@ -180,7 +180,6 @@ def test_evidence_is_enough_to_redraw_the_decision() -> None:
         "increase_cap": 2.0,
         "penalty_before": pytest.approx(2 ** (-1 / 6), abs=1e-6),
         "penalty": pytest.approx(1 + 2 ** (-1 / 6), abs=1e-6),
-        "increase_admitted_up_to": 10,
     }
     assert first == {
         "version": 1,

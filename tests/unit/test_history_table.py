@@ -8,18 +8,21 @@ from rich.console import Console
 from gate.cli.arguments import BadArgumentError, parse_reference, parse_span
 from gate.cli.history import describe_age
 from gate.cli.history_table import break_after, build_table, describe_changes
+from gate.domain.change import ActionType
 from gate.domain.workload import Kind, WorkloadKey
 from gate.ports import HistoryRow
 
 KEY = WorkloadKey("", "shop", Kind.DEPLOYMENT, "web")
 TABLE = """\
 shop/Deployment/web, times in UTC
-time         ver   action       change           verdict   actor                    pattern
-───────────────────────────────────────────────────────────────────────────────────────────────
-2026-11-24     1   scale_       replicas 5 → 3   allow     system:serviceaccount:
-08:00:05           deployment                    enforce   ai-agents:scaler
-2026-11-24     3   scale_       replicas 5 → 3   deny      system:serviceaccount:   scale-
-08:00:05           deployment                    enforce   ai-agents:scaler         oscillation"""
+time        ver  action and change  verdict            actor
+─────────────────────────────────────────────────────────────────────────────
+2026-11-24    1  scale_deployment   allow              system:serviceaccount:
+08:00:05         replicas 5 → 3                        ai-agents:scaler
+2026-11-24    3  scale_deployment   deny               system:serviceaccount:
+08:00:05         replicas 5 → 3     scale-oscillation  ai-agents:scaler"""
+TIMES = "\N{MULTIPLICATION SIGN}"
+REPEATS = f"{TIMES}n: the API server asked n times about this one request; ver counts each"
 
 
 def row(**columns: object) -> HistoryRow:
@@ -33,6 +36,7 @@ def row(**columns: object) -> HistoryRow:
             "mode": "enforce",
             "actor": "system:serviceaccount:ai-agents:scaler",
             "decision": {"objections": [{"pattern": "scale-oscillation"}]},
+            "attempts": 1,
         }
         | columns
     )
@@ -53,6 +57,34 @@ def test_history_reads_as_one_row_per_trace() -> None:
     assert table == TABLE
 
 
+def test_repeated_request_is_one_row_with_how_often_it_was_asked() -> None:
+    table = render(row(attempts=4), row(version=9, attempts=1))
+
+    assert table.count(TIMES) == 2
+    assert f"scale_deployment {TIMES}4" in table
+    assert table.splitlines()[-1] == REPEATS
+
+
+def test_table_without_repeated_requests_does_not_explain_them() -> None:
+    assert TIMES not in render(row(), row())
+
+
+def test_mode_is_shown_where_nothing_was_enforced() -> None:
+    assert "enforce" not in render(row())
+    assert "deny, audit" in render(row(mode="audit"))
+
+
+@pytest.mark.parametrize("action", list(ActionType))
+def test_no_action_is_broken(action: ActionType) -> None:
+    changes = [{"container": "web", "field": "image", "before": "x" * 99, "after": "y" * 99}]
+
+    table = render(
+        row(action_type=action, action_parameters={"changes": changes}, attempts=99, actor="a" * 99)
+    )
+
+    assert f" {action} {TIMES}99 " in table
+
+
 def test_table_never_grows_beyond_a_hundred_columns() -> None:
     changes = [{"container": "c" * 63, "field": "limits.memory", "before": "1", "after": "2" * 200}]
 
@@ -62,10 +94,26 @@ def test_table_never_grows_beyond_a_hundred_columns() -> None:
             actor="a" * 500,
             action_type="restart_statefulset",
             version=123_456_789,
+            attempts=32_767,
+            mode="audit",
+            decision={"objections": [{"pattern": "resource-thrashing"}, {"pattern": "p" * 99}]},
         )
     )
 
     assert max(map(len, table.splitlines())) <= 100
+
+
+def test_long_actor_breaks_after_its_separators() -> None:
+    actor = "system:serviceaccount:ai-agents-production:capacity-planner-for-europe"
+
+    folded = [line.split("  ")[-1].strip() for line in render(row(actor=actor)).splitlines()[-4:]]
+
+    assert folded == [
+        "system:serviceaccount:",
+        "ai-agents-production:",
+        "capacity-planner-for-",
+        "europe",
+    ]
 
 
 @pytest.mark.parametrize("planted", ["\x1b[31mred", "[bold]x[/bold][/]", "a\nb", "\r\x00\u202e"])
@@ -84,24 +132,62 @@ def test_what_agents_wrote_is_shown_and_not_interpreted(planted: str) -> None:
 
 @pytest.mark.parametrize("broken", [None, [], {}, {"changes": None}, {"changes": ["x", 3]}])
 def test_parameters_of_an_unknown_form_do_not_break_the_table(broken: object) -> None:
-    assert "scale_" in render(row(action_parameters=broken, decision=broken))
+    assert "scale_deployment" in render(row(action_parameters=broken, decision=broken))
+
+
+def change(before: object, after: object, **names: object) -> dict[str, object]:
+    return {"changes": [{"field": "f", "before": before, "after": after} | names]}
 
 
 def test_changes_tell_container_field_and_values() -> None:
-    changes: list[dict[str, object]] = [
-        {"field": "replicas", "before": None, "after": 3},
-        {"container": "web", "field": "limits.memory", "before": "256Mi", "after": "512Mi"},
-    ]
+    memory = change("256Mi", "512Mi", container="web", field="limits.memory")
 
-    assert describe_changes({"changes": changes}) == (
-        "replicas none → 3\nweb limits.memory\n256Mi → 512Mi"
-    )
+    assert describe_changes(change(None, 3, field="replicas")) == ["replicas none → 3"]
+    assert describe_changes(memory) == ["web limits.memory 256Mi → 512Mi"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (True, "true"),
+        (["c", None], '["c", null]'),
+        ({"a": {"b": 1.5}}, '{"a": {"b": 1.5}}'),
+        ("true", "true"),
+        (["é\x1b"], '["é\\u001b"]'),
+        (["\u202e"], '["\\u202e"]'),
+    ],
+)
+def test_values_that_are_no_text_are_shown_as_json(value: object, shown: str) -> None:
+    assert describe_changes(change(value, 0)) == [f"f {shown} → 0"]
+
+
+def test_long_images_stand_in_lines_of_their_own() -> None:
+    image = "registry.example.com/shop/web"
+
+    assert describe_changes(
+        change(f"{image}:1.2.3", f"{image}:1.2.4", container="web", field="image")
+    ) == ["web image", f"{image}:1.2.3 →", f"{image}:1.2.4"]
+
+
+def test_long_values_are_told_apart_by_their_ends() -> None:
+    image = "registry.example.com/shop/web@sha256:"
+
+    _, before, after = describe_changes(change(image + "a" * 64, image + "b" * 64))
+
+    assert before == f"registry.example.…{'a' * 17} →"
+    assert after == f"registry.example.…{'b' * 17}"
+
+
+def test_values_of_nothing_but_control_characters_are_bounded_as_well() -> None:
+    lines = describe_changes(change("\x1b" * 999, {"\u202e": ["\U000e0001"] * 99}))
+
+    assert max(map(len, lines)) <= 38
 
 
 def test_only_the_first_of_many_changes_are_shown_and_the_others_counted() -> None:
     changes = [{"field": f"f{number}", "before": 1, "after": 2} for number in range(5)]
 
-    assert describe_changes({"changes": changes}).splitlines() == [
+    assert describe_changes({"changes": changes}) == [
         "f0 1 → 2",
         "f1 1 → 2",
         "f2 1 → 2",
@@ -111,6 +197,7 @@ def test_only_the_first_of_many_changes_are_shown_and_the_others_counted() -> No
 
 def test_long_names_break_after_their_separators() -> None:
     assert break_after(":", "a:bb:ccc", width=5) == "a:bb:\nccc"
+    assert break_after(":-", "a-b:ccc", width=4) == "a-b:\nccc"
     assert break_after("-", "word", width=2) == "word"
     assert break_after("-", "", width=2) == ""
 

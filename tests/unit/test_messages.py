@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.domain.corroboration import Move
 from gate.domain.decision import decide
 from gate.domain.detection import EvidenceKind
 from gate.domain.message import (
@@ -20,6 +19,7 @@ from gate.domain.message import (
     repeat_allow,
     warn_unrecorded,
 )
+from gate.domain.move import Move
 from gate.domain.pattern import Mode, OnIncrease, Pattern, Strategy, Thresholds
 from gate.domain.trace import OpenDetection, Verdict
 from gate.domain.words import clean, describe_instant, describe_path, describe_span, escape
@@ -140,7 +140,13 @@ def test_denial_promises_no_increase_that_would_be_refused() -> None:
 def test_denial_for_earlier_detections_names_each_field_once() -> None:
     refused = answer((0, 5, 3), detections=(make_detection(), make_detection(8)))
 
-    assert refused.causes == (Cause("ScaleOscillation", "what detection 8 saw", "spec.replicas"),)
+    assert refused.causes == (
+        Cause(
+            "ScaleOscillation",
+            "replicas 5 → 3 while an earlier detection binds them: what detection 8 saw",
+            "spec.replicas",
+        ),
+    )
 
 
 def test_warning_of_an_admitted_increase_says_until_when_reductions_are_refused() -> None:

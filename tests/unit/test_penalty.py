@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.domain.corroboration import Move
+from gate.domain.move import Move
 from gate.domain.penalty import Damping, Deadband, Fold, next_second
 from tests.timeline import SCALE_OSCILLATION, Outcome, minute, start_timeline
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from gate.domain.corroboration import Move
+from gate.domain.move import Move
 from gate.domain.pattern import Mode, OnIncrease, Thresholds
 from gate.domain.penalty import Damping, Deadband, Fold
 from gate.domain.workload import Kind

@@ -16,6 +16,7 @@ from gate.settings import (
     Agents,
     ServeSettings,
     Settings,
+    find_dsn_source,
     load_settings,
 )
 
@@ -233,6 +234,31 @@ def test_secret_is_in_no_message_and_no_representation(
 
     write_file(tmp_path, monkeypatch, {"dsn": DSN})
     assert SECRET not in repr(load_settings(AdmissionSettings))
+
+
+@pytest.mark.parametrize("dsn", [DSN, "nonsense"])
+def test_no_database_of_the_command_line_wins_over_one_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dsn: str
+) -> None:
+    write_file(tmp_path, monkeypatch, {"dsn": dsn})
+    monkeypatch.setenv("GATE_DSN", dsn)
+
+    assert load_settings(AdmissionSettings, {"dsn": None}).dsn is None
+
+
+def test_database_that_is_set_is_found_where_it_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_dsn_source() is None
+
+    path = write_file(tmp_path, monkeypatch, {"mode": "audit"})
+    assert find_dsn_source() is None
+
+    write_file(tmp_path, monkeypatch, {"dsn": DSN})
+    assert find_dsn_source() == f"dsn in {path}"
+
+    monkeypatch.setenv("GATE_DSN", DSN)
+    assert find_dsn_source() == "GATE_DSN"
 
 
 def test_unknown_variable_is_named_with_what_was_probably_meant(

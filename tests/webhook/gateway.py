@@ -153,7 +153,7 @@ async def running_gateway(
     """Serve the real admission on a free port; `chance` is what every draw of luck gives."""
     histories = MemoryHistories() if histories is None else histories
     clock, metrics = Clock(), Metrics()
-    book = PatternBook(FixedPatterns(patterns))
+    book = PatternBook(FixedPatterns(patterns), metrics=metrics)
     await book.run_once()
     admission = Admission(
         histories,

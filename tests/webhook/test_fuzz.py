@@ -15,6 +15,7 @@ from gate.domain.request import Request
 from gate.domain.seal import Seal
 from gate.services.admission import Admission, Policy
 from gate.services.patterns import PatternBook
+from gate.telemetry import Metrics
 from gate.webhook.rejection import RejectedRequestError
 from gate.webhook.response import render_response
 from gate.webhook.review import Ungoverned, parse_review
@@ -78,7 +79,7 @@ def parse_or_explain(raw: bytes) -> Request | Ungoverned | str:
 
 async def review_twice(request: Request) -> None:
     """Take a request all the way, and once more on the history it left."""
-    book = PatternBook(FixedPatterns((SCALE_OSCILLATION,)))
+    book = PatternBook(FixedPatterns((SCALE_OSCILLATION,)), metrics=Metrics())
     await book.run_once()
     policy = Policy("test", AgentRules(users=("*",)), Mode.ENFORCE)
     admission = Admission(

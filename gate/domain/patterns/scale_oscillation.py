@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
-from gate.domain.corroboration import Move, find_moves, is_untouched, move_of
+from gate.domain.corroboration import (
+    RACING,
+    SETTLING,
+    find_moves,
+    is_stale,
+    is_untouched,
+    move_of,
+    was_touched_twice,
+)
 from gate.domain.detection import (
+    Binding,
     Candidate,
     EvidenceKind,
     Examination,
@@ -14,6 +23,7 @@ from gate.domain.detection import (
     Response,
     Severity,
 )
+from gate.domain.move import Move
 from gate.domain.pattern import OnIncrease, Pattern
 from gate.domain.penalty import Damping, Deadband, Fold, next_second
 from gate.domain.snapshot import REPLICAS
@@ -21,6 +31,7 @@ from gate.domain.trace import OpenDetection
 from gate.domain.words import describe_path, describe_span
 
 UNCONFIRMED = "outcome-unconfirmed"
+STALE = "stale-sighting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,10 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     """Judge a change of replicas by the pattern's thresholds."""
     if candidate.change.find(REPLICAS) is None:
         return Examination(None)
-    found = find_moves(candidate.history.traces, REPLICAS, candidate=candidate.trace)
+    traces = candidate.history.traces
+    if is_stale(candidate.trace.seen, (trace.seen for trace in traces)):
+        return Examination(None, (STALE,))
+    found = find_moves(traces, REPLICAS, candidate=candidate.trace)
     incomplete = (UNCONFIRMED,) if found.unconfirmed else ()
     case = _open_case(candidate, pattern, found.counted)
     if case is None:
@@ -52,7 +66,7 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
 
 def respond_to_open(
     candidate: Candidate, pattern: Pattern, detection: OpenDetection
-) -> Response | None:
+) -> Binding | None:
     """Return what an open detection asks for; None where the change is none of its business.
 
     Every change of replicas is refused, but an increase out of reversals is only warned about, up
@@ -65,7 +79,15 @@ def respond_to_open(
     if case is None or _direction(case.move) == 0:
         return None
     is_reversal = detection.evidence_kind == EvidenceKind.REVERSAL
-    return Response.WARN if is_reversal and _is_warned(case) else Response.REFUSE
+    return Binding(
+        detection=detection,
+        response=Response.WARN if is_reversal and _is_warned(case) else Response.REFUSE,
+        summary=(
+            f"replicas {case.move.before} → {case.move.after} while an earlier detection binds"
+            f" them: {detection.summary}"
+        ),
+        increase_up_to=_highest_increase(case) if is_reversal else None,
+    )
 
 
 def _open_case(candidate: Candidate, pattern: Pattern, moves: tuple[Move, ...]) -> _Case | None:
@@ -103,7 +125,7 @@ def _find_reversal(case: _Case) -> Finding | None:
         confidence=round(last.penalty / (last.penalty + threshold), 3),
         severity=Severity.CRITICAL if last.penalty >= 2 * threshold else Severity.WARNING,
         summary=(
-            f"replicas went {describe_path(series[:-1])} in {describe_span(span)}, and "
+            f"replicas went {_path_to(series)} in {describe_span(span)}, and "
             f"{case.move.before} → {case.move.after} is reversal {reversals}: "
             f"penalty {last.penalty:.2f}, threshold {threshold:.2f}"
         ),
@@ -111,7 +133,6 @@ def _find_reversal(case: _Case) -> Finding | None:
             **_thresholds(case),
             "penalty_before": round(case.fold.penalty_at(now), 6),
             "penalty": round(last.penalty, 6),
-            "increase_admitted_up_to": _highest_increase(case),
             "series": [
                 {
                     **_entry(step.move),
@@ -123,6 +144,7 @@ def _find_reversal(case: _Case) -> Finding | None:
         },
         action_ids=_ids(series[:-1]),
         span=span,
+        increase_up_to=_highest_increase(case),
     )
 
 
@@ -133,7 +155,8 @@ def _find_contest(case: _Case) -> Finding | None:
     recent = [
         move
         for move, following in pairwise((*case.moves, case.move))
-        if _is_undone(move, following)
+        if _is_undone(move, following, now=case.candidate.now)
+        and not _is_explained(following, case.moves)
         and _direction(move) == direction
         and case.candidate.now - move.at <= case.damping.window
     ]
@@ -167,18 +190,28 @@ def _find_contest(case: _Case) -> Finding | None:
     )
 
 
-def _is_undone(move: Move, following: Move) -> bool:
+def _is_undone(move: Move, following: Move, *, now: datetime) -> bool:
     """Tell whether the next value found is back by at least half, so somebody else moved it.
 
-    Where the object has not changed in between, the move is only not there yet.
+    A move that may only not be there yet is not undone: not while the object has not changed since,
+    nor while its request may still be retried, unless its effect was seen.
     """
     if move.before is None or following.before is None:
         return False
-    if move.seen and following.seen and is_untouched(move.seen, following.seen):
-        return False
+    if move.seen is not None and following.seen is not None:
+        if is_untouched(move.seen, following.seen) or is_stale(following.seen, [move.seen]):
+            return False
+        is_proven = move.is_confirmed or was_touched_twice(move.seen, following.seen)
+        if not is_proven and now - move.at < SETTLING:
+            return False
     return 2 * abs(move.after - following.before) >= abs(move.after - move.before) and (
         _sign(following.before - move.after) == -_direction(move)
     )
+
+
+def _is_explained(found: Move, moves: Sequence[Move]) -> bool:
+    """Tell whether a racing change of an agent, rather than somebody else, left what was found."""
+    return any(move.after == found.before and abs(move.at - found.at) < RACING for move in moves)
 
 
 def _is_warned(case: _Case) -> bool:
@@ -239,6 +272,12 @@ def _sign(number: int) -> int:
 
 def _ids(moves: Sequence[Move]) -> tuple[str, ...]:
     return tuple(move.action_id for move in moves if move.action_id is not None)
+
+
+def _path_to(series: Sequence[Move]) -> str:
+    """Return the values that led to the last move, with what it found."""
+    *earlier, last = series
+    return describe_path(earlier, then=last.before)
 
 
 def _span(moves: Sequence[Move]) -> timedelta:

@@ -2,6 +2,8 @@
 -- All that a decision needs, one row for each workload key, in the order of the keys.
 -- Planning would take longer than running. PostgreSQL keeps one plan for all calls where knowing the
 -- values promises nothing: hence the LIMIT, which cuts nothing off, and the SELECT around `since`.
+-- Changes of capacity are counted apart, and so are refused ones: any number of label patches or
+-- retries must not push out of sight what an oscillation is made of.
 SELECT
     coalesce(h.version, 0) AS version,
     r.labels,
@@ -9,7 +11,9 @@ SELECT
     h.pattern_min_occurrences,
     (
         SELECT json_agg(recent)
-        FROM (VALUES ('allow'), ('deny')) AS answered (verdict)
+        FROM (
+            VALUES ('allow', true), ('allow', false), ('deny', true), ('deny', false)
+        ) AS sort (verdict, changes_capacity)
         CROSS JOIN LATERAL (
             SELECT
                 t.action_id, t.version, t.action_timestamp, t.operation, t.subresource,
@@ -19,7 +23,8 @@ SELECT
                 t.request_fingerprint, t.request_uid, t.decision
             FROM resource_action_traces AS t
             WHERE t.action_history_id = h.id
-                AND t.verdict = answered.verdict
+                AND t.verdict = sort.verdict
+                AND t.changes_capacity = sort.changes_capacity
                 AND t.action_timestamp >= (SELECT :since::timestamptz)
             ORDER BY t.action_timestamp DESC
             LIMIT :at_most::bigint

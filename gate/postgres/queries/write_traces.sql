@@ -103,18 +103,18 @@ recorded AS (
         action_history_id, version, action_id, correlation_id, action_timestamp, cluster,
         resource_uid, actor, actor_rule, actor_certainty, alert_name, alert_severity, model_used,
         model_confidence, model_reasoning, operation, subresource, action_type, action_parameters,
-        resource_state_before, resource_state_after, change_fingerprint, request_uid,
-        request_fingerprint, old_resource_version, old_generation, verdict, mode, decision,
-        execution_status, kubernetes_operations
+        resource_state_before, resource_state_after, changes_capacity, change_fingerprint,
+        request_uid, request_fingerprint, old_resource_version, old_generation, verdict, mode,
+        decision, execution_status, kubernetes_operations
     )
     SELECT
         won.action_history_id, won.version, t.action_id, t.correlation_id, t.action_timestamp,
         t.cluster, t.resource_uid, t.actor, t.actor_rule, t.actor_certainty, t.alert_name,
         t.alert_severity, t.model_used, t.model_confidence, t.model_reasoning, t.operation,
         t.subresource, t.action_type, t.action_parameters, t.resource_state_before,
-        t.resource_state_after, t.change_fingerprint, t.request_uid, t.request_fingerprint,
-        t.old_resource_version, t.old_generation, t.verdict, t.mode, t.decision,
-        t.execution_status, t.kubernetes_operations
+        t.resource_state_after, t.changes_capacity, t.change_fingerprint, t.request_uid,
+        t.request_fingerprint, t.old_resource_version, t.old_generation, t.verdict, t.mode,
+        t.decision, t.execution_status, t.kubernetes_operations
     FROM won
     CROSS JOIN LATERAL jsonb_populate_record(NULL::resource_action_traces, won.trace) AS t
     WHERE won.trace IS NOT NULL

@@ -1,0 +1,23 @@
+"""A change of one number: replicas, or what a container asks for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.domain.trace import Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of one numeric field that took effect, or that would, and what its review saw.
+
+    `is_confirmed` where a later review saw that it took effect.
+    """
+
+    at: datetime
+    before: int | None
+    after: int
+    version: int = 0
+    actor: str = ""
+    action_id: str | None = None
+    seen: Sighting | None = None
+    is_confirmed: bool = False
