@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from gate.domain.actor import Actor, AgentRules, recognise
 from gate.domain.decision import Decision, decide
@@ -22,6 +24,7 @@ from gate.domain.reinvocation import find_earlier, may_repeat_allow
 from gate.domain.request import Request, owners_of
 from gate.domain.seal import Seal
 from gate.domain.trace import Trace, Verdict
+from gate.domain.workload import WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError
 from gate.ports import Histories
 from gate.services.case import Case, make_recording, make_trace, open_case
@@ -71,6 +74,7 @@ class Admission:
         self._policy = policy
         self._seal = seal
         self._clock = clock
+        self._turns: WeakValueDictionary[WorkloadKey, asyncio.Lock] = WeakValueDictionary()
 
     async def review(self, request: Request, *, deadline: float) -> Reviewed:
         """Decide one request and record it before the deadline, a time of the loop's clock.
@@ -85,13 +89,33 @@ class Admission:
         )
         if case is None:
             return Reviewed(Answer(Verdict.ALLOW), self._policy.mode, actor)
-        while True:
-            candidate = await self._read(case, deadline)
-            reviewed = await self._decide(case, candidate, deadline)
-            if reviewed is not None:
-                return reviewed
-            if asyncio.get_running_loop().time() > deadline - _RESERVE:
-                return await self._give_way(case, candidate, deadline)
+        async with self._turn(case.key, latest=deadline - _RESERVE) as has_turn:
+            while True:
+                candidate = await self._read(case, deadline)
+                reviewed = await self._decide(case, candidate, deadline) if has_turn else None
+                if reviewed is not None:
+                    return reviewed
+                if asyncio.get_running_loop().time() > deadline - _RESERVE:
+                    return await self._give_way(case, candidate, deadline)
+
+    @asynccontextmanager
+    async def _turn(self, key: WorkloadKey, *, latest: float) -> AsyncIterator[bool]:
+        """Let requests for one workload through one after another; False where it is too late.
+
+        Other replicas are kept apart by the compare-and-set; within one, racing for it would only
+        cost every request its time.
+        """
+        lock = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with asyncio.timeout_at(latest):
+                await lock.acquire()
+        except TimeoutError:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     async def _read(self, case: Case, deadline: float) -> Candidate:
         now = self._clock()

@@ -1,13 +1,37 @@
 """Changes that race, fail after gate, or look alike: nothing is counted that did not happen."""
 
+import asyncio
 import copy
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from gate.domain.change import Operation
+from gate.domain.record import Write
+from gate.domain.trace import History
+from gate.domain.workload import WorkloadKey
+from tests.fakes.histories import MemoryHistories
 from tests.reviews import Body, make_scale
 from tests.timeline import Outcome, Timeline, make_request, minute, start_timeline
 
 SECOND = timedelta(seconds=1)
+
+
+class SlowHistories(MemoryHistories):
+    """Histories that take a turn of the event loop, and count the writes that came too late."""
+
+    lost = 0
+
+    async def read(
+        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
+    ) -> list[History]:
+        found = await super().read(keys, now=now, deadline=deadline)
+        await asyncio.sleep(0)
+        return found
+
+    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
+        written = await super().record(writes, deadline=deadline)
+        self.lost += written.count(False)
+        return written
 
 
 async def race(timeline: Timeline, shown: Body, *values: int) -> list[Outcome]:
@@ -92,3 +116,19 @@ async def test_path_of_a_refusal_shows_what_somebody_else_did() -> None:
     event = await timeline.scale(2, at=minute(20))
 
     assert "replicas went 5 → 3 → 5 → 20 in 20 min, and 20 → 2" in event.reviewed.answer.message
+
+
+async def test_requests_for_one_workload_take_turns_and_lose_no_comparison() -> None:
+    histories = SlowHistories()
+    timeline = await start_timeline(replicas=5, histories=histories)
+    old = timeline.body
+
+    async with asyncio.TaskGroup() as tasks:
+        for replicas in range(6, 26):
+            new = copy.deepcopy(old)
+            new["spec"]["replicas"] = replicas
+            request = make_request(Operation.UPDATE, old=old, new=new)
+            tasks.create_task(timeline.review(request, at=minute(0)))
+
+    assert histories.lost == 0
+    assert len(timeline.recordings) == 20
