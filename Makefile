@@ -48,7 +48,7 @@ fmt: $(READY) ## format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix $(SOURCES)
 
 test: controlplane postgres ## run every test, on a real API server and real PostgreSQL
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 demo: controlplane ## watch a real API server refuse an agent's oscillation
 	@$(BIN)/python -m testbed.demo

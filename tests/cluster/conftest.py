@@ -1,4 +1,4 @@
-"""One control plane for all of these tests, and gate in front of it."""
+"""One control plane for all of these tests in a process, and one gate for each file."""
 
 import os
 import secrets
@@ -19,11 +19,10 @@ from tests.cluster.api import Api, connect
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process and one event loop: they share a control plane."""
+    """Run these tests in the event loop of the session, in which their control plane lives."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +55,7 @@ async def gate(
     data = directory / request.node.path.stem
     async with running_gate(plane.kubeconfig, data) as gate:
         yield gate
+        assert not gate.component.has_ended(), gate.component.last_lines()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,6 +12,8 @@ from testbed.workloads import workload
 from tests.cluster.api import Api
 from tests.cluster.records import Records
 
+pytestmark = pytest.mark.usefixtures("gate")
+
 KINDS = pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 
 
