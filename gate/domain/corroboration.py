@@ -69,9 +69,12 @@ def is_stale(sighting: Sighting, earlier: Iterable[Sighting]) -> bool:
     """Tell whether a review saw an older state than one before it: its change cannot persist.
 
     The API server then asks again with the current state. Resource versions are compared where both
-    are numbers, which those of etcd are.
+    are numbers, which those of etcd are. A cache is seconds behind: an object that is older than
+    what was seen long before comes from a restored cluster, and is judged.
     """
-    return any(_is_newer(other, sighting) for other in earlier)
+    return any(
+        abs(sighting.at - other.at) < SETTLING and _is_newer(other, sighting) for other in earlier
+    )
 
 
 def was_touched_twice(earlier: Sighting, later: Sighting) -> bool:

@@ -176,6 +176,7 @@ async def test_a_mask_that_takes_every_permission_of_others_changes_nothing(hous
     try:
         async with EmbeddedServer(house / "new" / "data") as server:
             await remember(server.dsn)
+            assert await recall(server.dsn) == 42
     finally:
         os.umask(mask)
 

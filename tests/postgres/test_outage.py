@@ -187,6 +187,8 @@ async def test_connections_that_the_server_ended_are_replaced(
     await administrator.close()
 
     await call_until_answered(histories)
+    (history,) = await histories.read([WEB], now=NOW, deadline=soon())
+    assert history.key == WEB
 
 
 @pytest.mark.parametrize(

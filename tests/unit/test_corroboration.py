@@ -184,6 +184,13 @@ def test_sighting_of_an_older_resource_version_is_stale(
     assert is_stale(seen, [before]) is expected
 
 
+def test_older_state_long_after_is_a_restored_cluster_and_not_stale() -> None:
+    seen = make_trace(5, 4, at=_LATE, resource_version="9", generation=1).seen
+    before = make_trace(5, 4, at=_NOW, resource_version="10", generation=2).seen
+
+    assert not is_stale(seen, [before])
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [

@@ -61,13 +61,24 @@ async def test_racing_changes_of_which_one_persists_are_not_contested() -> None:
 async def test_change_seen_on_an_outdated_state_opens_no_detection() -> None:
     timeline = await start_timeline(replicas=5, subresource="scale")
     outdated = make_scale(timeline.body)
-    await timeline.scale(3, at=minute(0))
-    await timeline.scale(5, at=minute(1))
+    await timeline.scale(3, at=minute(0) - 20 * SECOND)
+    await timeline.scale(5, at=minute(0) - 10 * SECOND)
 
     event = await race(timeline, outdated, 3)
 
     assert event == [Outcome.ADMITTED]
     assert not any(recording.opens for recording in timeline.recordings)
+
+
+async def test_loop_goes_on_being_refused_after_the_cluster_was_restored() -> None:
+    timeline = await start_timeline(replicas=5)
+    await timeline.scale(3, at=minute(0))
+    await timeline.scale(5, at=minute(10))
+    timeline.body["metadata"] |= {"generation": 1, "resourceVersion": "7"}
+
+    event = await timeline.scale(3, at=minute(20))
+
+    assert event.outcome is Outcome.REFUSED
 
 
 async def test_creation_of_what_exists_is_no_swing() -> None:

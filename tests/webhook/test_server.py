@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from gate.webhook.server import Server
 from tests.reviews import StoredWorkload
@@ -148,8 +148,13 @@ async def test_idle_connection_is_closed_when_the_server_stops(
 
 
 async def test_stopping_twice_is_the_same_as_once(gateway: Gateway) -> None:
+    port = gateway.server.port
+
     await gateway.server.stop()
     await gateway.server.stop()
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(HOST, port)
 
 
 async def test_address_in_use_is_an_error_and_leaves_nothing_behind(gateway: Gateway) -> None:
@@ -163,9 +168,9 @@ async def test_plain_server_needs_no_certificate() -> None:
     server = Server(web.Application(), host=HOST, port=0)
     await server.start()
     try:
-        _, writer = await asyncio.open_connection(HOST, server.port)
-        writer.close()
-        await writer.wait_closed()
+        url = f"http://{HOST}:{server.port}/"
+        async with ClientSession() as session, session.get(url) as response:
+            assert response.status == 404
     finally:
         await server.stop()
 
