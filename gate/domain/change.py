@@ -1,11 +1,10 @@
 """The normalised difference between two states of a workload, named by what it does."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gate.domain.canonical import digest
 from gate.domain.quantity import Amount
 from gate.domain.snapshot import REPLICAS, Field, Part, Snapshot, Value, amount_of
 from gate.domain.workload import Kind
@@ -38,6 +37,9 @@ class ActionType(StrEnum):
     DELETE_WORKLOAD = "delete_workload"
 
 
+# Where the state of a trace keeps a field: by itself, or with its container's.
+_ON_TOP = frozenset({Part.REPLICAS, Part.STRATEGY})
+_IN_CONTAINERS = frozenset({Part.IMAGE, Part.RESOURCES})
 _UNLIMITED_IF_ABSENT = ("limits.cpu", "limits.memory", "limits.ephemeral-storage")
 _NAMES = {
     Part.IMAGE: ActionType.UPDATE_IMAGE,
@@ -105,15 +107,30 @@ def compare(
 
 def _differences(before: Snapshot, after: Snapshot) -> tuple[FieldChange, ...]:
     """Return the fields that differ; those of a container that came or went are the template's."""
-    kept = {""} | ({field.container for field in before} & {field.container for field in after})
-    changes = []
-    for field in sorted({**before, **after}):
-        old, new = before.get(field), after.get(field)
-        if old == new:
-            continue
-        part = field.part if field.container in kept else Part.TEMPLATE
-        changes.append(FieldChange(field._replace(part=part), old, new))
-    return tuple(changes)
+    # Values that both share are the same object, and need no comparison.
+    differing = [
+        field
+        for field, old in before.items()
+        if (new := after.get(field)) is not old and new != old
+    ]
+    differing += [field for field in after if field not in before]
+    kept = {
+        container
+        for container in {field.container for field in differing}
+        if not container or (_has(before, container) and _has(after, container))
+    }
+    return tuple(
+        FieldChange(
+            field if field.container in kept else field._replace(part=Part.TEMPLATE),
+            before.get(field),
+            after.get(field),
+        )
+        for field in sorted(differing)
+    )
+
+
+def _has(snapshot: Snapshot, container: str) -> bool:
+    return any(field.container == container for field in snapshot)
 
 
 def _name(kind: Kind, changes: tuple[FieldChange, ...]) -> ActionType:
@@ -180,12 +197,6 @@ def digest_request(change: Change, *, operation: Operation, subresource: str, ac
     return digest([operation, subresource, actor, values])
 
 
-def digest(value: object) -> str:
-    """Return a stable digest of a JSON value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def _comparable(value: Value | None) -> object:
     if value is None:
         return None
@@ -196,22 +207,32 @@ def _comparable(value: Value | None) -> object:
 def describe_state(snapshot: Snapshot) -> Mapping[str, object]:
     """Return the part of a snapshot kept as a trace's state: capacity, images and strategy.
 
-    The rest is one digest, so that two states can still be told apart.
+    The rest is one digest of the template and one of the metadata, so that two states can still be
+    told apart; the instants of restarts are kept out of them, so that states can be compared but
+    for those.
     """
     state: dict[str, object] = {}
     containers: dict[str, dict[str, object]] = {}
-    rest: list[object] = []
-    for field, value in sorted(snapshot.items()):
-        if field == REPLICAS:
-            state["replicas"] = value.shown
-        elif field.part in (Part.IMAGE, Part.RESOURCES):
-            containers.setdefault(field.container, {})[field.name] = value.shown
-        elif field.part is Part.STRATEGY:
-            state[field.name] = value.shown
+    restarted: dict[str, object] = {}
+    rest: dict[str, dict[str, object]] = {}
+    metadata: dict[str, object] = {}
+    for (part, container, name), value in snapshot.items():
+        if part in _ON_TOP:
+            state[name] = value.shown
+        elif part in _IN_CONTAINERS:
+            containers.setdefault(container, {})[name] = value.shown
+        elif part is Part.RESTART:
+            restarted[name] = value.shown
+        elif part is Part.METADATA:
+            metadata[name] = value.shown
         else:
-            rest.append([field.container, field.name, value.shown])
+            rest.setdefault(container, {})[name] = value.shown
     if containers:
         state["containers"] = containers
+    if restarted:
+        state["restarted"] = restarted
     if rest:
         state["digest"] = digest(rest)
+    if metadata:
+        state["metadata"] = digest(metadata)
     return state

@@ -4,18 +4,30 @@ An admitted change may still be rejected after gate (a quota, another webhook, a
 its outcome is observed, each later review's old object is the evidence.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 
 from gate.domain.change import Operation
 from gate.domain.move import Move
-from gate.domain.snapshot import Field
-from gate.domain.trace import ExecutionStatus, Sighting, Trace, Verdict
+from gate.domain.snapshot import RESTARTED_AT, Field
+from gate.domain.trace import (
+    Place,
+    Sighting,
+    State,
+    Trace,
+    Verdict,
+    number_in,
+    values_at,
+    was_persisted,
+)
+
+Aspect = Field | None  # one field, or a change as a whole
 
 SETTLING = timedelta(seconds=40)  # the API server retries one request for at most 34 s
 RACING = timedelta(seconds=2)  # requests this close together may have been sent at once
+_NOWHERE = object()  # what no state holds
 
 
 class Effect(Enum):
@@ -28,14 +40,23 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """The moves of one field that count, in order, and how many of them are unconfirmed."""
+    """The moves of one field, in order, and how many of them are unconfirmed.
 
-    counted: tuple[Move, ...]
+    `counted` leaves out those that a person approved: they move the value and count no more than
+    their own.
+    """
+
+    series: tuple[Move, ...]
     unconfirmed: int
+
+    @property
+    def counted(self) -> tuple[Move, ...]:
+        """Return the moves that agents answer for."""
+        return tuple(move for move in self.series if not move.is_approved)
 
 
 def find_moves(traces: Sequence[Trace], field: Field, *, candidate: Trace) -> Moves:
-    """Return the changes of a field that count: all but those known not to have taken effect.
+    """Return the changes of a field: all but those known not to have taken effect.
 
     The candidate is the change under judgement; it is not among the moves, but what its review saw
     is evidence.
@@ -62,6 +83,8 @@ def move_of(trace: Trace, *, before: int | None, after: int) -> Move:
         actor=trace.actor,
         action_id=trace.action_id,
         seen=trace.seen,
+        is_approved=trace.approval is not None,
+        undone_by=trace.undone_by,
     )
 
 
@@ -98,17 +121,18 @@ def is_untouched(earlier: Sighting, later: Sighting) -> bool:
 
 
 def judge_effects(
-    traces: Sequence[Trace], field: Field, *, candidate: Trace
+    traces: Sequence[Trace], aspect: Aspect, *, candidate: Trace
 ) -> list[tuple[Trace, Effect]]:
     """Return what is known of every admitted change of a field, in order of version.
 
-    Of the changes that started from one state of the object at most one took effect: the one that
-    later reviews saw, else the last of them may have.
+    Without a field, of every admitted change as a whole. Of the changes that started from one state
+    of the object at most one took effect: the one that later reviews saw, else the last of them may
+    have.
     """
     judged = [
-        (trace, _judge(trace, field, (*traces[index + 1 :], candidate)))
+        (trace, _judge(trace, aspect, (*traces[index + 1 :], candidate)))
         for index, trace in enumerate(traces)
-        if trace.verdict is Verdict.ALLOW and trace.changes(field)
+        if trace.verdict is Verdict.ALLOW and _concerns(trace, aspect)
     ]
     possible: dict[object, Trace] = {}
     for wanted in (Effect.UNKNOWN, Effect.TOOK):
@@ -121,60 +145,106 @@ def judge_effects(
     ]
 
 
-def _judge(trace: Trace, field: Field, later: Sequence[Trace]) -> Effect:
-    match trace.status:
-        case ExecutionStatus.COMPLETED | ExecutionStatus.ROLLED_BACK:
-            return Effect.TOOK
-        case ExecutionStatus.FAILED | ExecutionStatus.BLOCKED:
-            return Effect.DID_NOT
-        case ExecutionStatus.PENDING | ExecutionStatus.EXECUTING:
-            pass
+def judge_effect(traces: Sequence[Trace], action_id: str, *, candidate: Trace) -> Effect:
+    """Return what is known of one change as a whole; nothing where it is not on record."""
+    judged = judge_effects(traces, None, candidate=candidate)
+    found = (effect for trace, effect in judged if trace.action_id == action_id)
+    return next(found, Effect.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What an object holds from a change on: in one field, or wherever the change touched it."""
+
+    trace: Trace
+    aspect: Aspect
+    places: tuple[Place, ...]
+    left: object
+
+    def find_in(self, state: State) -> object:
+        """Return what a state holds there; None where it cannot tell."""
+        if self.aspect is not None:
+            return number_in(state, self.aspect)
+        return values_at(state, self.places)
+
+    def is_met_by(self, state: State) -> bool:
+        """Tell whether a state holds what the change was to leave."""
+        return self.find_in(state) == self.left
+
+    def is_made_by(self, other: Trace) -> bool:
+        """Tell whether another change was to leave the same."""
+        if self.aspect is not None:
+            return other.changes(self.aspect) and other.after(self.aspect) == self.left
+        return other.state_after is not None and self.is_met_by(other.state_after)
+
+
+def _claim_of(trace: Trace, aspect: Aspect) -> _Claim:
+    if aspect is not None:
+        return _Claim(trace, aspect, (), trace.after(aspect))
+    places = trace.places
+    left = None if trace.state_after is None else values_at(trace.state_after, places)
+    return _Claim(trace, aspect, places, _NOWHERE if left is None else left)
+
+
+def _judge(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
+    is_persisted = was_persisted(trace.status, trace.error)
+    if is_persisted is not None:
+        return Effect.TOOK if is_persisted else Effect.DID_NOT
+    claim = _claim_of(trace, aspect)
     sightings = [other.seen for other in later if other.seen.state is not None]
-    next_state = next((seen for seen in sightings if _is_next(seen, trace.seen)), None)
+    next_state = _find_next(trace.seen, sightings)
     if next_state is not None and trace.seen.operation is Operation.UPDATE:
-        is_there = next_state.holds(field) == trace.after(field)
-        return Effect.TOOK if is_there else Effect.DID_NOT
-    if any(_confirms(seen, trace, field) for seen in _until_asked_again(trace, later, field)):
+        if claim.is_met_by(next_state):
+            return Effect.TOOK
+        if not trace.is_of_metadata:  # which is written without another generation
+            return Effect.DID_NOT
+    if _is_confirmed(claim, later):
         return Effect.TOOK
     if (
         _is_superseded(trace, later)
         or any(_refutes(sighting, trace) for sighting in sightings)
-        or any(_outruns(sighting, trace, field) for sighting in sightings)
+        or _is_outrun(claim, sightings)
     ):
         return Effect.DID_NOT
     return Effect.UNKNOWN
 
 
-def _is_next(sighting: Sighting, earlier: Sighting) -> bool:
-    """Tell whether a sighting shows what the very next change of the object's spec left."""
-    if earlier.generation is None or sighting.generation is None:
-        return False
-    return _same(sighting.uid, earlier.uid) and sighting.generation == earlier.generation + 1
+def _find_next(earlier: Sighting, sightings: Iterable[Sighting]) -> State | None:
+    """Return the state that the very next change of the object's spec left, where one was seen."""
+    if earlier.generation is None or earlier.uid is None:
+        return None
+    uid, generation = earlier.uid, earlier.generation + 1
+    found = (seen.state for seen in sightings if seen.generation == generation and seen.uid == uid)
+    return next(found, None)
 
 
-def _until_asked_again(trace: Trace, later: Sequence[Trace], field: Field) -> Iterator[Sighting]:
-    """Return the sightings that speak of this change, not of a later one to the same value."""
-    for other in later:
-        if other.seen.state is not None:
-            yield other.seen
-        is_admitted = other.verdict is Verdict.ALLOW and other.changes(field)
-        if is_admitted and other.after(field) == trace.after(field):
-            return
+def _concerns(trace: Trace, aspect: Aspect) -> bool:
+    return aspect is None or trace.changes(aspect)
 
 
-def _confirms(sighting: Sighting, trace: Trace, field: Field) -> bool:
+def _is_confirmed(claim: _Claim, later: Iterable[Trace]) -> bool:
     """Tell whether the object was seen as the change was to leave it.
 
-    A creation is told by the uid of what it created, a deletion by another object in its place.
+    What was seen after another change to the same speaks of that one. A creation is told by the uid
+    of what it created, a deletion by another object in its place.
     """
-    is_same_object = _same(sighting.uid, trace.seen.uid)
-    match trace.seen.operation:
-        case Operation.CREATE:
-            return is_same_object
-        case Operation.DELETE:
-            return sighting.uid is not None and not is_same_object
-        case Operation.UPDATE:
-            return sighting.holds(field) == trace.after(field)
+    uid, operation = claim.trace.seen.uid, claim.trace.seen.operation
+    for other in later:
+        seen = other.seen
+        if seen.state is not None:
+            is_same_object = _same(seen.uid, uid)
+            match operation:
+                case Operation.CREATE:
+                    is_seen = is_same_object
+                case Operation.DELETE:
+                    is_seen = seen.uid is not None and not is_same_object
+                case Operation.UPDATE:
+                    is_seen = claim.is_met_by(seen.state)
+            if is_seen:
+                return True
+        if other.verdict is Verdict.ALLOW and claim.is_made_by(other):
+            return False
+    return False
 
 
 def _refutes(sighting: Sighting, trace: Trace) -> bool:
@@ -184,24 +254,36 @@ def _refutes(sighting: Sighting, trace: Trace) -> bool:
     """
     if trace.seen.operation is Operation.CREATE:
         return sighting.uid is not None and not _same(sighting.uid, trace.seen.uid)
-    return sighting.at - trace.seen.at >= SETTLING and is_untouched(trace.seen, sighting)
+    if sighting.at - trace.seen.at < SETTLING:
+        return False
+    if trace.is_of_metadata:
+        return _same(sighting.resource_version, trace.seen.resource_version)
+    return is_untouched(trace.seen, sighting)
 
 
-def _outruns(sighting: Sighting, trace: Trace, field: Field) -> bool:
+def _is_outrun(claim: _Claim, sightings: Iterable[Sighting]) -> bool:
     """Tell whether a racing request still found the old value, where no generation tells more.
 
     Had the change taken effect, the request that came after it would have met its value.
     """
-    return (
-        trace.seen.generation is None
-        and timedelta(0) <= sighting.at - trace.seen.at < RACING
-        and _same(sighting.holds(field), trace.before(field))
+    seen = claim.trace.seen
+    if seen.generation is not None or seen.state is None:
+        return False
+    found = claim.find_in(seen.state)
+    return any(
+        timedelta(0) <= later.at - seen.at < RACING
+        and later.state is not None
+        and _same(claim.find_in(later.state), found)
+        for later in sightings
     )
 
 
 def _start_of(trace: Trace) -> object:
-    """Return what tells the state of the object that a change started from."""
-    if trace.seen.generation is not None:
+    """Return what tells the state of the object that a change started from.
+
+    Metadata changes within one generation, any number of times.
+    """
+    if trace.seen.generation is not None and not trace.is_of_metadata:
         return trace.seen.uid, trace.seen.generation
     return trace.seen.resource_version or trace.action_id
 
@@ -230,6 +312,12 @@ def _is_superseded(trace: Trace, later: Iterable[Trace]) -> bool:
         and other.subresource == trace.subresource
         and other.fingerprint == trace.fingerprint
         and other.request_fingerprint != trace.request_fingerprint
+        and _restarts_of(other) == _restarts_of(trace)
         and other.seen.at - trace.seen.at < SETTLING
         for other in later
     )
+
+
+def _restarts_of(trace: Trace) -> list[object]:
+    """Return the instants a change restarts at, which its fingerprint leaves out."""
+    return [after for (_, name), (_, after) in trace.changed.items() if name in RESTARTED_AT]

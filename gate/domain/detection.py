@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from gate.domain.change import Change
-from gate.domain.pattern import Pattern
+from gate.domain.change import ActionType, Change
+from gate.domain.pattern import Mode, Pattern
 from gate.domain.trace import History, OpenDetection, Trace
 
 
@@ -15,6 +15,14 @@ class EvidenceKind(StrEnum):
 
     REVERSAL = "reversal"
     CONTESTED = "contested"
+    LEVER_ALTERNATION = "lever-alternation"
+    INEFFECTIVE = "ineffective"
+    SAME_ALERT = "same-alert"
+    IDENTICAL = "identical"
+    RATCHET = "ratchet"
+    RETURN = "return"
+    CHURN = "churn"
+    CASCADE = "cascade"
 
 
 class Response(StrEnum):
@@ -57,7 +65,9 @@ class Finding:
     `until` is the first second at which the rule no longer fires if nothing more takes effect: for
     the change itself where it is refused, for the next reduction where it is only warned about.
     `confidence` is between 0 and 1; `summary` says in words what was seen; `increase_up_to` is the
-    most that an increase may still reach, where one is admitted at all.
+    most that an increase may still reach, where one is admitted at all. What binds later changes is
+    `fields`, or instead of them `action_type`, or with `binds_actor` new workloads of that actor in
+    the namespace. `mode` is the rule's own, where it has one.
     """
 
     pattern: Pattern
@@ -72,6 +82,9 @@ class Finding:
     action_ids: tuple[str, ...]
     span: timedelta
     increase_up_to: int | None = None
+    action_type: ActionType | None = None
+    binds_actor: bool = False
+    mode: Mode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,10 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What examining one pattern gave: a finding or none, and which input was missing."""
+    """What examining one pattern gave: the findings, weightiest first, and what input was missing.
 
-    finding: Finding | None
+    The words in `incomplete` come from a closed set, one for each rule that went without.
+    """
+
+    findings: tuple[Finding, ...] = ()
     incomplete: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ from gate.domain.trace import Sighting
 class Move:
     """A change of one numeric field that took effect, or that would, and what its review saw.
 
-    `is_confirmed` where a later review saw that it took effect.
+    `is_confirmed` where a later review saw that it took effect; `is_approved` where a person let it
+    through; `undone_by` is who was seen to undo it.
     """
 
     at: datetime
@@ -21,3 +22,5 @@ class Move:
     action_id: str | None = None
     seen: Sighting | None = None
     is_confirmed: bool = False
+    is_approved: bool = False
+    undone_by: str | None = None

@@ -131,6 +131,9 @@ class Fold:
         fold = self
         if self.is_forgotten(move.at):
             fold = Fold(self.damping, self.deadband, value=self.value)
+        if move.is_approved:  # a person's decision moves the value and adds nothing
+            steps = (*fold.steps, Step(move, fold.penalty_at(move.at), is_reversal=False))
+            return replace(fold, value=move.after, steps=steps)
         before = fold.value if move.before is None else move.before
         if before is None:
             return replace(fold, reference=move.after, value=move.after)

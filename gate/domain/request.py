@@ -1,10 +1,12 @@
 """One admission request, parsed: nothing in it is optional that Kubernetes requires."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gate.domain.actor import Identity
+from gate.domain.capacity import field_text
 from gate.domain.change import Operation
+from gate.domain.snapshot import REPLICAS, Field, Part
 from gate.domain.workload import Kind
 
 Body = Mapping[str, object]
@@ -51,16 +53,55 @@ def text_map(value: object) -> dict[str, str]:
 
 
 def owners_of(body: Body | None) -> dict[str, str]:
-    """Return the field managers that last wrote `spec.replicas`, where managedFields tell."""
+    """Return the field managers that last wrote replicas, requests and limits, by field text.
+
+    That is what managedFields tell; several may own one field with the same value.
+    """
     entries = metadata_of(body).get("managedFields")
     writers = [
-        (str(entry.get("time", "")), str(entry.get("manager", "")))
+        (str(entry.get("time", "")), str(entry.get("manager", "")), _child(entry, "fieldsV1"))
         for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and _writes_replicas(entry.get("fieldsV1"))
+        if isinstance(entry, dict)
     ]
-    return {"replicas": max(writers)[1]} if writers else {}
+    oldest_first = sorted(writers, key=lambda writer: writer[:2])
+    return {
+        field_text(field): manager
+        for _, manager, fields in oldest_first
+        for field in _written(fields)
+    }
 
 
-def _writes_replicas(fields: object) -> bool:
-    spec = fields.get("f:spec") if isinstance(fields, dict) else None
-    return isinstance(spec, dict) and "f:replicas" in spec
+def _written(fields: Body) -> Iterator[Field]:
+    spec = _child(fields, "f:spec")
+    if REPLICAS.name in _names(spec):
+        yield REPLICAS
+    pod = _child(spec, "f:template", "f:spec")
+    for listing in ("f:containers", "f:initContainers"):
+        for key, parts in _child(pod, listing).items():
+            for name in _resource_names(parts):
+                yield Field(Part.RESOURCES, _name_in(key), name)
+    for name in _resource_names(pod):
+        yield Field(Part.RESOURCES, "", name)
+
+
+def _resource_names(parts: object) -> Iterator[str]:
+    for group in ("requests", "limits"):
+        for resource in _names(_child(parts, "f:resources", f"f:{group}")):
+            yield f"{group}.{resource}"
+
+
+def _child(value: object, *path: str) -> Body:
+    """Return the mapping that a path leads to, empty where there is none."""
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _names(fields: Body) -> Iterator[str]:
+    """Yield the names of fields, without those of keys and of the mapping itself."""
+    return (name.removeprefix("f:") for name in fields if name.startswith("f:"))
+
+
+def _name_in(key: str) -> str:
+    """Return the container that a key such as `k:{"name":"web"}` stands for."""
+    return key.removeprefix('k:{"name":"').removesuffix('"}')

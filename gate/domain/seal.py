@@ -4,8 +4,9 @@ Equal values compare equal, and none can be read back.
 """
 
 import hmac
-import json
 from dataclasses import dataclass, field
+
+from gate.domain.canonical import encode
 
 MINIMUM_KEY_BYTES = 32
 _PREFIX = "hmac:"
@@ -21,5 +22,4 @@ class Seal:
         """Return the digest of a JSON value; an absent value stays None."""
         if value is None:
             return None
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-        return _PREFIX + hmac.digest(self.key, text.encode(), "sha256").hex()[:32]
+        return _PREFIX + hmac.digest(self.key, encode(value), "sha256").hex()[:32]

@@ -5,11 +5,12 @@ carries (environment, arguments, annotations, volumes, …) is sealed before any
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from gate.domain.canonical import encode
 from gate.domain.quantity import Amount, parse_amount, parse_quantity
 from gate.domain.seal import Seal
 
@@ -18,7 +19,7 @@ RESTARTED_AT = ("kubectl.kubernetes.io/restartedAt", "robusta.kubernetes.io/rest
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)*", re.ASCII
 )
-_PLAIN_SPEC = frozenset({
+PLAIN_SPEC = frozenset({
     "strategy", "updateStrategy", "paused", "minReadySeconds", "progressDeadlineSeconds",
     "revisionHistoryLimit", "selector", "serviceName", "podManagementPolicy", "ordinals",
     "persistentVolumeClaimRetentionPolicy",
@@ -68,20 +69,56 @@ REPLICAS = Field(Part.REPLICAS, "", "replicas")
 
 def take_snapshot(body: Mapping[str, object], seal: Seal) -> Snapshot:
     """Return every field of a Deployment, StatefulSet or Scale that counts as its state."""
+    return _take(body, _Readings(seal))
+
+
+def take_snapshots(
+    old: Mapping[str, object] | None, new: Mapping[str, object] | None, seal: Seal
+) -> tuple[Snapshot | None, Snapshot | None]:
+    """Return the snapshots of an object before and after a request, as far as it has them.
+
+    The two objects are mostly alike, and so is the effort: what is the same is read and sealed
+    once, and its values are the same objects in both.
+    """
+    readings = _Readings(seal)
+    before = None if old is None else _take(old, readings)
+    return before, None if new is None else _take(new, readings)
+
+
+class _Readings:
+    """What was read of the parts of objects, so that the same part is read once."""
+
+    def __init__(self, seal: Seal) -> None:
+        self.seal = seal
+        self._known: dict[tuple[object, bytes], Snapshot] = {}
+
+    def read(self, reader: "_Reader", part: object) -> Snapshot:
+        """Return the fields of a part; parts are the same where their JSON is."""
+        if not isinstance(part, dict):
+            return {}
+        key = (reader, encode(part))
+        fields = self._known.get(key)
+        if fields is None:
+            fields = self._known[key] = dict(reader(part, self))
+        return fields
+
+
+_Fields = Iterator[tuple[Field, Value]]
+_Reader = Callable[[Mapping[str, object], _Readings], _Fields]
+
+
+def _take(body: Mapping[str, object], readings: _Readings) -> Snapshot:
     spec = _mapping(body.get("spec"))
     if body.get("kind") == "Scale":
         return {REPLICAS: _plain(_replicas(spec, absent=0))}
+    rest = {name: value for name, value in spec.items() if name not in ("replicas", "template")}
+    metadata = _mapping(body.get("metadata"))
     return {
         REPLICAS: _plain(_replicas(spec, absent=1)),
-        **dict(_template_fields(_mapping(spec.get("template")), seal)),
-        **{
-            Field(Part.STRATEGY, "", name): _plain(value)
-            if name in _PLAIN_SPEC
-            else _sealed(value, seal)
-            for name, value in spec.items()
-            if name not in ("replicas", "template") and value is not None
-        },
-        **dict(_metadata_fields(_mapping(body.get("metadata")), seal)),
+        **readings.read(_template_fields, spec.get("template")),
+        **readings.read(_spec_fields, rest),
+        **readings.read(_label_fields, metadata.get("labels")),
+        **readings.read(_annotation_fields, metadata.get("annotations")),
     }
 
 
@@ -95,61 +132,80 @@ def _replicas(spec: Mapping[str, object], *, absent: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else absent
 
 
-def _template_fields(template: Mapping[str, object], seal: Seal) -> Iterator[tuple[Field, Value]]:
+def _spec_fields(spec: Mapping[str, object], readings: _Readings) -> _Fields:
+    for name, value in spec.items():
+        if value is not None:
+            kept = _plain(value) if name in PLAIN_SPEC else _sealed(value, readings)
+            yield Field(Part.STRATEGY, "", name), kept
+
+
+def _label_fields(labels: Mapping[str, object], _: _Readings) -> _Fields:
+    for name, value in labels.items():
+        yield Field(Part.METADATA, "", f"labels.{name}"), _plain(value)
+
+
+def _annotation_fields(annotations: Mapping[str, object], readings: _Readings) -> _Fields:
+    for name, value in annotations.items():
+        yield Field(Part.METADATA, "", f"annotations.{name}"), _sealed(value, readings)
+
+
+def _template_fields(template: Mapping[str, object], readings: _Readings) -> _Fields:
     metadata = _mapping(template.get("metadata"))
     for name, value in _mapping(metadata.get("labels")).items():
         yield Field(Part.TEMPLATE, "", f"template.labels.{name}"), _plain(value)
     for name, value in _mapping(metadata.get("annotations")).items():
         if name in RESTARTED_AT:
-            yield Field(Part.RESTART, "", name), _timestamp(value, seal)
+            yield Field(Part.RESTART, "", name), _timestamp(value, readings)
         else:
-            yield Field(Part.TEMPLATE, "", f"template.annotations.{name}"), _sealed(value, seal)
+            yield Field(Part.TEMPLATE, "", f"template.annotations.{name}"), _sealed(value, readings)
     pod = _mapping(template.get("spec"))
     for name, value in pod.items():
         if name in ("containers", "initContainers"):
-            yield from _container_list_fields(name, value, seal)
+            yield from _container_list_fields(name, value, readings)
         elif name == "resources":
-            yield from _resource_fields("", _mapping(value), seal)
+            yield from _resource_fields("", _mapping(value), readings)
         elif value is not None:
-            kept = _plain(value) if name in _PLAIN_POD else _sealed(value, seal)
+            kept = _plain(value) if name in _PLAIN_POD else _sealed(value, readings)
             yield Field(Part.TEMPLATE, "", f"template.{name}"), kept
 
 
-def _container_list_fields(
-    listing: str, value: object, seal: Seal
-) -> Iterator[tuple[Field, Value]]:
+def _container_list_fields(listing: str, value: object, readings: _Readings) -> _Fields:
     containers = [_mapping(item) for item in value] if isinstance(value, list) else []
-    names = [str(container.get("name", "")) for container in containers]
+    names = [_name_of(container) for container in containers]
     yield Field(Part.TEMPLATE, "", f"template.{listing}"), _plain(names)
-    for name, container in zip(names, containers, strict=True):
-        yield from _container_fields(name, container, seal)
+    for container in containers:
+        yield from readings.read(_container_fields, container).items()
 
 
-def _container_fields(
-    container: str, body: Mapping[str, object], seal: Seal
-) -> Iterator[tuple[Field, Value]]:
+def _container_fields(body: Mapping[str, object], readings: _Readings) -> _Fields:
+    container = _name_of(body)
     yield Field(Part.IMAGE, container, "image"), _plain(body.get("image", ""))
-    yield from _resource_fields(container, _mapping(body.get("resources")), seal)
-    yield from _environment_fields(container, body, seal)
+    yield from _resource_fields(container, _mapping(body.get("resources")), readings)
+    yield from _environment_fields(container, body, readings)
     for name, value in body.items():
         if name not in _OWN_FIELDS and value is not None:
-            yield Field(Part.TEMPLATE, container, name), _sealed(value, seal)
+            yield Field(Part.TEMPLATE, container, name), _sealed(value, readings)
+
+
+def _name_of(container: Mapping[str, object]) -> str:
+    return str(container.get("name", ""))
 
 
 def _resource_fields(
-    container: str, resources: Mapping[str, object], seal: Seal
-) -> Iterator[tuple[Field, Value]]:
+    container: str, resources: Mapping[str, object], readings: _Readings
+) -> _Fields:
     for group, entries in resources.items():
         if group in ("requests", "limits"):
             for name, value in _mapping(entries).items():
                 yield Field(Part.RESOURCES, container, f"{group}.{name}"), _quantity(name, value)
         elif entries is not None:
-            yield Field(Part.TEMPLATE, container, f"resources.{group}"), _sealed(entries, seal)
+            yield (
+                Field(Part.TEMPLATE, container, f"resources.{group}"),
+                _sealed(entries, readings),
+            )
 
 
-def _environment_fields(
-    container: str, body: Mapping[str, object], seal: Seal
-) -> Iterator[tuple[Field, Value]]:
+def _environment_fields(container: str, body: Mapping[str, object], readings: _Readings) -> _Fields:
     variables: dict[str, list[object]] = {}
     listed = body.get("env")
     for item in listed if isinstance(listed, list) else []:
@@ -157,16 +213,9 @@ def _environment_fields(
         rest = {key: value for key, value in entry.items() if key != "name"}
         variables.setdefault(str(entry.get("name", "")), []).append(rest)
     for name, definitions in variables.items():
-        yield Field(Part.ENVIRONMENT, container, f"env.{name}"), _sealed(definitions, seal)
+        yield Field(Part.ENVIRONMENT, container, f"env.{name}"), _sealed(definitions, readings)
     if body.get("envFrom"):
-        yield Field(Part.ENVIRONMENT, container, "envFrom"), _sealed(body["envFrom"], seal)
-
-
-def _metadata_fields(metadata: Mapping[str, object], seal: Seal) -> Iterator[tuple[Field, Value]]:
-    for name, value in _mapping(metadata.get("labels")).items():
-        yield Field(Part.METADATA, "", f"labels.{name}"), _plain(value)
-    for name, value in _mapping(metadata.get("annotations")).items():
-        yield Field(Part.METADATA, "", f"annotations.{name}"), _sealed(value, seal)
+        yield Field(Part.ENVIRONMENT, container, "envFrom"), _sealed(body["envFrom"], readings)
 
 
 def _plain(value: object) -> Value:
@@ -185,19 +234,20 @@ def _bounded(value: object) -> object:
     return str(value) if isinstance(value, int) and value.bit_length() > 63 else value
 
 
-def _sealed(value: object, seal: Seal) -> Value:
-    return _plain(seal(value))
+def _sealed(value: object, readings: _Readings) -> Value:
+    kept = readings.seal(value)
+    return Value(kept, kept)
 
 
-def _timestamp(value: object, seal: Seal) -> Value:
+def _timestamp(value: object, readings: _Readings) -> Value:
     is_time = isinstance(value, str) and _TIMESTAMP.fullmatch(value) is not None
-    return _plain(value) if is_time else _sealed(value, seal)
+    return _plain(value) if is_time else _sealed(value, readings)
 
 
 def _quantity(resource: str, value: object) -> Value:
     text = str(value)
     amount = parse_amount(resource, text)
-    number = parse_quantity(text)
+    number = parse_quantity(text) if amount is None else None
     return Value(text, amount if amount is not None else number if number is not None else text)
 
 

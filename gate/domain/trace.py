@@ -6,15 +6,24 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from gate.domain.change import ActionType, Operation
-from gate.domain.pattern import Mode
+from gate.domain.escalation import Escalation
+from gate.domain.pattern import Mode, Strategy
 from gate.domain.quantity import parse_amount
-from gate.domain.snapshot import REPLICAS, Field
+from gate.domain.snapshot import REPLICAS, RESTARTED_AT, Field
 from gate.domain.workload import WorkloadKey
 
 READ_BACK = timedelta(days=7)
 READ_AT_MOST = 64
+COOLINGS_AT_MOST = 32
+NEARBY_BACK = timedelta(days=1)
+UNLIMITED = 2**62  # what an absent limit of cpu or memory amounts to
+NOT_PERSISTED = "not-persisted"  # how the reason begins of a failure to be stored at all
+METADATA = ("labels.", "annotations.")  # how the names of its fields begin
+_METADATA_PLACE = ("metadata",)
+_REPLICAS_PLACE = ("replicas",)
 
 State = Mapping[str, object]
+Place = tuple[str, ...]  # the names that lead to a value in a state
 
 
 class Verdict(StrEnum):
@@ -53,7 +62,12 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One recorded change, as far as decisions read it back."""
+    """One recorded change, as far as decisions read it back.
+
+    `changed` has the values before and after, as shown, by container and field. `score` and
+    `is_alert_firing` are None where nothing was assessed. `approval` is the escalation by whose
+    approval it was admitted; `undone_by` who was seen to undo it; `error` the reason of a failure.
+    """
 
     action_id: str
     version: int
@@ -63,16 +77,39 @@ class Trace:
     subresource: str
     verdict: Verdict
     status: ExecutionStatus
-    changed: frozenset[tuple[str, str]]
+    changed: Mapping[tuple[str, str], tuple[object, object]]
     state_after: State | None
     fingerprint: str
     request_fingerprint: str
     request_uid: str
     decision: Mapping[str, object] = field(default_factory=dict)
+    alert: str | None = None
+    correlation_id: str | None = None
+    score: float | None = None
+    is_alert_firing: bool | None = None
+    approval: str | None = None
+    undone_by: str | None = None
+    error: str | None = None
+
+    @property
+    def is_of_metadata(self) -> bool:
+        """Tell whether it touched labels and annotations of the object, and nothing else."""
+        return self.action_type is ActionType.UPDATE_METADATA
 
     def changes(self, field: Field) -> bool:
         """Tell whether this change touched the field."""
         return (field.container, field.name) in self.changed
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return where in a state the fields are kept that it touched.
+
+        Of metadata only where it touched nothing else: others write it at any time.
+        """
+        places = {place_of(container, name) for container, name in self.changed}
+        if not self.is_of_metadata:
+            places.discard(_METADATA_PLACE)
+        return tuple(sorted(places))
 
     def before(self, field: Field) -> int | None:
         """Return the number the field held before; None where the object did not exist."""
@@ -87,9 +124,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class OpenDetection:
-    """A detection whose promise still binds: until when, on which fields, in which mode."""
+    """A detection whose promise still binds: until when, on which fields, in which mode.
 
-    id: int
+    `action_type` is what it binds instead of fields, where it does; `actor` is set where it binds
+    that actor in the whole namespace. `id` is None where it is known from memory alone.
+    """
+
+    id: int | None
     pattern_id: int
     pattern_type: str
     evidence_kind: str
@@ -98,6 +139,34 @@ class OpenDetection:
     mode: Mode
     prevention_applied: bool
     summary: str = ""
+    strategy: Strategy = Strategy.COOLING_PERIOD
+    action_type: str | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """A refusal of the past: when it began, and until when it bound."""
+
+    pattern_id: int
+    detected_at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """An admitted change in the namespace, by the same actor or with its correlation id.
+
+    `error` is the reason of a failure; `is_alert_firing` is None where that is not stored.
+    """
+
+    key: WorkloadKey
+    action_id: str
+    at: datetime
+    action_type: ActionType
+    status: ExecutionStatus
+    error: str | None = None
+    is_alert_firing: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +175,16 @@ class Overrides:
 
     window: timedelta | None = None
     min_occurrences: int | None = None
+    effectiveness_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of a workload at one version of its history, traces in order of version."""
+    """What is known of a workload at one version of its history, traces in order of version.
+
+    `detections` are the open ones that bind the workload, or the actor in its namespace; `nearby`
+    are changes around it, oldest first.
+    """
 
     key: WorkloadKey
     version: int = 0
@@ -118,15 +192,69 @@ class History:
     traces: tuple[Trace, ...] = ()
     detections: tuple[OpenDetection, ...] = ()
     overrides: Overrides = Overrides()
+    coolings: tuple[Cooling, ...] = ()
+    escalations: tuple[Escalation, ...] = ()
+    nearby: tuple[Nearby, ...] = ()
+
+
+def was_persisted(status: ExecutionStatus, error: str | None) -> bool | None:
+    """Tell from an observed outcome whether a change took effect; None while that is not known.
+
+    A rollout that failed took effect: the object was changed. A failure without a reason did not.
+    """
+    match status:
+        case ExecutionStatus.EXECUTING | ExecutionStatus.COMPLETED | ExecutionStatus.ROLLED_BACK:
+            return True
+        case ExecutionStatus.FAILED:
+            return error is not None and not error.startswith(NOT_PERSISTED)
+        case ExecutionStatus.BLOCKED:
+            return False
+        case ExecutionStatus.PENDING:
+            return None
+
+
+def place_of(container: str, name: str) -> Place:
+    """Return the way to what a state keeps of a field: a value of its own, or a digest."""
+    if name == "image" or name.startswith(("requests.", "limits.")):
+        return ("containers", container, name)
+    if container or name.startswith("template."):
+        return ("digest",)
+    if name in RESTARTED_AT:
+        return ("restarted", name)
+    return _METADATA_PLACE if name.startswith(METADATA) else (name,)
+
+
+def values_at(state: State, places: tuple[Place, ...]) -> tuple[object, ...] | None:
+    """Return what a state holds at some places; None where it cannot tell.
+
+    A Scale cannot tell of anything but replicas.
+    """
+    is_of_scale = len(state) <= 1 and places != (_REPLICAS_PLACE,)
+    return None if is_of_scale or not places else tuple(_look_up(state, p) for p in places)
+
+
+def _look_up(state: State, place: Place) -> object:
+    held: object = state
+    for name in place:
+        held = held.get(name) if isinstance(held, dict) else None
+    return held
 
 
 def number_in(state: State, field: Field) -> int | None:
-    """Return the number a state holds for replicas, cpu or memory."""
+    """Return the number a state holds for replicas, cpu or memory.
+
+    An absent request is 0, an absent limit UNLIMITED; a container that is not there holds nothing.
+    """
     if field == REPLICAS:
         value = state.get("replicas")
         return value if isinstance(value, int) else None
     containers = state.get("containers")
     container = containers.get(field.container) if isinstance(containers, dict) else None
-    text = container.get(field.name) if isinstance(container, dict) else None
-    amount = parse_amount(field.name.partition(".")[2], text) if isinstance(text, str) else None
+    if not isinstance(container, dict):
+        return None
+    group, _, resource = field.name.partition(".")
+    text = container.get(field.name)
+    if text is None:
+        return UNLIMITED if group == "limits" else 0
+    amount = parse_amount(resource, text) if isinstance(text, str) else None
     return None if amount is None else amount.value

@@ -1,6 +1,6 @@
 """How numbers and untrusted text read in messages."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from gate.domain.move import Move
@@ -24,10 +24,12 @@ def describe_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def describe_path(moves: Iterable[Move], *, then: int | None = None) -> str:
+def describe_path(
+    moves: Iterable[Move], *, then: int | None = None, show: Callable[[int], str] = str
+) -> str:
     """Return the values a series of moves went through, without the oldest of many.
 
-    `then` is what was found after them.
+    `then` is what was found after them; `show` says how a value reads.
     """
     values: list[int] = []
     for move in moves:
@@ -35,7 +37,7 @@ def describe_path(moves: Iterable[Move], *, then: int | None = None) -> str:
     values += [] if then is None else [then]
     path = [value for index, value in enumerate(values) if index == 0 or value != values[index - 1]]
     shown = path[-_PATH_AT_MOST:]
-    return ("… → " if len(path) > len(shown) else "") + " → ".join(map(str, shown))
+    return ("… → " if len(path) > len(shown) else "") + " → ".join(map(show, shown))
 
 
 def clean(text: str) -> str:
@@ -49,6 +51,8 @@ def clean(text: str) -> str:
 
 def escape(text: str, *, limit: int = 253) -> str:
     """Return untrusted text fit for one line: control characters escaped, the length bounded."""
+    if text.isprintable() and len(text) <= limit:
+        return text
     escaped = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in text[: limit + 1]

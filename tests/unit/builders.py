@@ -8,6 +8,7 @@ from gate.domain.change import Operation, compare, digest_request
 from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate, EvidenceKind, Response
 from gate.domain.pattern import Mode, Pattern
+from gate.domain.policy import PerNamespace, Policy
 from gate.domain.snapshot import REPLICAS, Snapshot, Value
 from gate.domain.trace import ExecutionStatus, History, OpenDetection, Sighting, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
@@ -65,7 +66,13 @@ def make_trace(
         subresource=subresource,
         verdict=verdict,
         status=status,
-        changed=frozenset((c.field.container, c.field.name) for c in change.fields),
+        changed={
+            (c.field.container, c.field.name): (
+                None if c.before is None else c.before.shown,
+                None if c.after is None else c.after.shown,
+            )
+            for c in change.fields
+        },
         state_after=None if after is None else {"replicas": after},
         fingerprint=change.fingerprint,
         request_fingerprint=digest_request(
@@ -141,10 +148,16 @@ def judge(
 ) -> Decision:
     """Decide about the last of some moves."""
     *earlier, trace = series(*moves)
-    return decide(make_candidate(trace, *earlier, detections=detections), patterns, mode=mode)
+    candidate = make_candidate(trace, *earlier, detections=detections)
+    return decide(candidate, policy_of(*patterns, mode=mode))
 
 
-def shape(decision: Decision) -> tuple[Verdict, list[tuple[Response, bool, list[int]]]]:
+def policy_of(*patterns: Pattern, mode: Mode = Mode.ENFORCE) -> Policy:
+    """Return the policy of these patterns, in one mode for everything."""
+    return Policy(patterns, modes=PerNamespace(mode), version="a policy")
+
+
+def shape(decision: Decision) -> tuple[Verdict, list[tuple[Response, bool, list[int | None]]]]:
     """Return the verdict, and each objection with whether it opens and what it cites."""
     return decision.verdict, [
         (o.response, o.opens, [bound.id for bound in o.bound_by]) for o in decision.objections

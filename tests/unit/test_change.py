@@ -385,6 +385,6 @@ def test_state_keeps_capacity_images_and_strategy_and_digests_the_rest() -> None
 
     edited = describe_state(take_snapshot(body, SEAL))
 
-    assert set(plain) == {"replicas", "containers", "selector", "digest"}
+    assert set(plain) == {"replicas", "containers", "selector", "digest", "metadata"}
     assert edited["containers"] == {"app": {"image": "web:1.0", "limits.cpu": "1"}}
     assert edited["digest"] != plain["digest"]

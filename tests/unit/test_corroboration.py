@@ -197,7 +197,7 @@ def test_older_state_long_after_is_a_restored_cluster_and_not_stale() -> None:
         (ExecutionStatus.COMPLETED, Effect.TOOK),
         (ExecutionStatus.ROLLED_BACK, Effect.TOOK),
         (ExecutionStatus.FAILED, Effect.DID_NOT),
-        (ExecutionStatus.EXECUTING, Effect.UNKNOWN),
+        (ExecutionStatus.EXECUTING, Effect.TOOK),
         (ExecutionStatus.PENDING, Effect.UNKNOWN),
     ],
 )
@@ -210,7 +210,7 @@ def test_observed_outcome_needs_no_corroboration(status: ExecutionStatus, expect
 
 def test_refused_changes_and_those_of_other_fields_are_not_judged() -> None:
     refused = replace(change(), verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
-    elsewhere = replace(change(), changed=frozenset({("app", "image")}))
+    elsewhere = replace(change(), changed={("app", "image"): ("web:1", "web:2")})
     candidate = make_trace(5, 6, at=_SOON, version=3)
 
     assert judge_effects((refused, elsewhere), REPLICAS, candidate=candidate) == []

@@ -8,9 +8,17 @@ import pytest
 from gate.domain.decision import Decision, decide
 from gate.domain.detection import EvidenceKind, Response
 from gate.domain.pattern import Mode, OnIncrease, Thresholds
-from gate.domain.trace import Overrides, Verdict
+from gate.domain.trace import Overrides, Trace, Verdict
 from tests.timeline import SCALE_OSCILLATION, minute
-from tests.unit.builders import judge, make_candidate, make_detection, make_trace, series, shape
+from tests.unit.builders import (
+    judge,
+    make_candidate,
+    make_detection,
+    make_trace,
+    policy_of,
+    series,
+    shape,
+)
 
 _DOWN_UP = ((0, 5, 3), (10, 3, 5))
 _UP_DOWN = ((0, 3, 5), (10, 5, 3))
@@ -67,9 +75,7 @@ def test_increase_is_refused_where_the_pattern_says_so() -> None:
 def test_contested_change_is_refused_with_its_owners_name(owner: str | None, words: str) -> None:
     *earlier, trace = series((0, 3, 5), (10, 3, 5), (20, 3, 5))
 
-    decision = decide(
-        make_candidate(trace, *earlier, owner=owner), [SCALE_OSCILLATION], mode=Mode.ENFORCE
-    )
+    decision = decide(make_candidate(trace, *earlier, owner=owner), policy_of(SCALE_OSCILLATION))
 
     (objection,) = decision.objections
     assert objection.refuses
@@ -121,9 +127,7 @@ def test_change_that_is_not_there_yet_is_not_undone() -> None:
         for n in range(3)
     ]
 
-    decision = decide(
-        make_candidate(asked[-1], *asked[:-1]), [SCALE_OSCILLATION], mode=Mode.ENFORCE
-    )
+    decision = decide(make_candidate(asked[-1], *asked[:-1]), policy_of(SCALE_OSCILLATION))
 
     assert decision.objections == ()
 
@@ -132,7 +136,7 @@ def with_overrides(overrides: Overrides, *moves: tuple[float, int, int]) -> Deci
     traces = series(*moves)
     candidate = make_candidate(traces[-1], *traces[:-1])
     history = replace(candidate.history, overrides=overrides)
-    return decide(replace(candidate, history=history), [SCALE_OSCILLATION], mode=Mode.ENFORCE)
+    return decide(replace(candidate, history=history), policy_of(SCALE_OSCILLATION))
 
 
 def test_overrides_of_one_workload_replace_the_patterns_thresholds() -> None:
@@ -158,6 +162,89 @@ def test_creation_of_an_unknown_workload_is_not_judged() -> None:
     decision = judge((0, None, 5), detections=(make_detection(),))
 
     assert decision == Decision(Verdict.ALLOW, Mode.ENFORCE)
+
+
+def approve(trace: Trace) -> Trace:
+    return replace(trace, approval="an escalation")
+
+
+def judge_traces(*traces: Trace, owner: str | None = None) -> Decision:
+    candidate = make_candidate(traces[-1], *traces[:-1], owner=owner)
+    return decide(candidate, policy_of(SCALE_OSCILLATION))
+
+
+def test_approved_change_adds_no_penalty_and_moves_the_value() -> None:
+    down, up, down_again, up_again = series((0, 5, 3), (10, 3, 5), (20, 5, 3), (30, 3, 5))
+
+    after_approval = judge_traces(down, up, approve(down_again), up_again)
+    without = judge_traces(down, up, down_again, up_again)
+    later_reduction = judge_traces(down, approve(up), down_again)
+
+    assert after_approval.objections == ()
+    assert [o.response for o in without.objections] == [Response.WARN]
+    assert later_reduction.objections == ()
+
+
+def test_approved_change_does_not_hide_the_reversals_around_it() -> None:
+    traces = series((0, 3, 5), (5, 5, 9), (10, 9, 5), (20, 5, 9), (30, 9, 5))
+
+    decision = judge_traces(traces[0], approve(traces[1]), *traces[2:])
+
+    finding = decision.objections[0].finding
+    assert finding is not None
+    folded = finding.evidence["series"]
+    assert isinstance(folded, list)
+    assert decision.verdict is Verdict.DENY
+    assert [step["reversal"] for step in folded] == [False, False, True, True, True]
+    assert [step.get("approved", False) for step in folded] == [False, True, False, False, False]
+
+
+def test_value_that_an_approved_change_moved_is_not_undone_by_somebody_else() -> None:
+    moves = ((0, 3, 5), (5, 5, 3), (10, 3, 5), (15, 5, 3), (20, 3, 5))
+    traces = series(*moves)
+
+    decision = judge_traces(traces[0], approve(traces[1]), traces[2], approve(traces[3]), traces[4])
+
+    assert decision.objections == ()
+
+
+def test_approved_change_that_is_undone_is_not_held_against_the_agent() -> None:
+    first, second, third = series((0, 3, 5), (10, 3, 5), (20, 3, 5))
+
+    assert judge_traces(first, approve(second), third).objections == ()
+    assert judge_traces(first, second, third).verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    ("owner", "named"), [("kubectl", "field manager kubectl"), (None, "field manager argocd")]
+)
+def test_contest_names_who_was_seen_to_undo_where_the_object_does_not_tell(
+    owner: str | None, named: str
+) -> None:
+    first, second, third = series((0, 3, 5), (10, 3, 5), (20, 3, 5))
+
+    decision = judge_traces(first, replace(second, undone_by="argocd"), third, owner=owner)
+
+    assert decision.objections[0].summary.endswith(f"{named} undoes this, change it there")
+
+
+def test_change_that_was_seen_to_be_undone_is_so_within_the_time_of_a_retry() -> None:
+    moves = ((0, 3, 5), (0.2, 3, 5), (0.4, 3, 5))
+    traces = [
+        make_trace(before, after, at=minute(when), version=n, resource_version=str(n))
+        for n, (when, before, after) in enumerate(moves, 1)
+    ]
+    seen = [replace(trace, undone_by="argocd") for trace in traces[:2]]
+
+    assert judge_traces(*traces).objections == ()
+    assert judge_traces(*seen, traces[2]).verdict is Verdict.DENY
+
+
+def test_bound_increase_from_nothing_has_no_limit() -> None:
+    decision = judge((0, 0, 50), detections=(make_detection(),))
+
+    assert shape(decision) == (Verdict.ALLOW, [(Response.WARN, False, [7])])
+    assert decision.objections[0].increase_up_to is None
 
 
 def test_evidence_is_enough_to_redraw_the_decision() -> None:

@@ -331,3 +331,22 @@ def test_next_second_is_strictly_later() -> None:
     whole = minute(0)
     assert next_second(whole) == whole + timedelta(seconds=1)
     assert next_second(whole + timedelta(microseconds=1)) == whole + timedelta(seconds=1)
+
+
+def test_approved_move_changes_the_value_and_neither_penalty_nor_direction() -> None:
+    up = Move(minute(0), 3, 5)
+    approved = Move(minute(10), 5, 3, is_approved=True)
+
+    after = make_fold().take([up, approved])
+    further = after.take([Move(minute(20), 3, 5)])
+
+    assert (after.value, after.direction, after.counted_at) == (3, 1, minute(0))
+    assert [step.is_reversal for step in further.steps] == [False, False, False]
+    assert further.penalty == 0.0
+
+
+def test_approved_first_move_tells_what_is_held() -> None:
+    fold = make_fold().take([Move(minute(0), 5, 0, is_approved=True), Move(minute(10), None, 3)])
+
+    assert fold.steps[-1].move.after == 3
+    assert fold.direction == 1

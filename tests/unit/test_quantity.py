@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.domain.quantity import Amount, Unit, parse_amount, parse_quantity
+from gate.domain.quantity import Amount, Unit, describe_amount, parse_amount, parse_quantity
 
 _bounded = settings(deadline=None, max_examples=200, derandomize=True)
 
@@ -54,3 +54,34 @@ def test_quantity_is_the_number_it_stands_for(number: int, suffix: str) -> None:
 @given(st.text())
 def test_any_text_is_a_quantity_or_none(text: str) -> None:
     assert (parse_amount("cpu", text) is None) == (parse_quantity(text) is None)
+
+
+@pytest.mark.parametrize(
+    ("resource", "text", "words"),
+    [
+        ("cpu", "0.25", "250m"),
+        ("cpu", "2000m", "2"),
+        ("cpu", "1500m", "1500m"),
+        ("memory", "536870912", "512Mi"),
+        ("memory", "1.5Gi", "1536Mi"),
+        ("memory", "2048Mi", "2Gi"),
+        ("memory", "500M", "500M"),
+        ("memory", "1001", "1001"),
+        ("memory", "0", "0"),
+    ],
+)
+def test_amount_reads_as_a_quantity_in_its_largest_whole_unit(
+    resource: str, text: str, words: str
+) -> None:
+    amount = parse_amount(resource, text)
+
+    assert amount is not None
+    assert describe_amount(amount) == words
+
+
+@_bounded
+@given(st.integers(-(2**63), 2**63), st.sampled_from(["cpu", "memory"]))
+def test_amount_as_it_reads_is_the_same_amount(value: int, resource: str) -> None:
+    amount = Amount(value, {"cpu": Unit.MILLICORES, "memory": Unit.BYTES}[resource])
+
+    assert parse_amount(resource, describe_amount(amount)) == amount

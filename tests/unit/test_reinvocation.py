@@ -242,7 +242,7 @@ def test_allow_is_repeated_only_while_the_change_is_not_known_to_have_taken_effe
     refused = on_object(verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
     observed = on_object(status=ExecutionStatus.COMPLETED)
     failed = on_object(status=ExecutionStatus.FAILED)
-    elsewhere = replace(observed, changed=frozenset({("app", "image")}))
+    elsewhere = replace(observed, changed={("app", "image"): ("web:1", "web:2")})
 
     assert repeats(pending, again)
     assert not repeats(refused, again)
