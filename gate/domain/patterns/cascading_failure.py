@@ -1,0 +1,198 @@
+"""One actor moves on through a namespace and leaves unhealthy workloads behind.
+
+Confidence is u / (u + v), u workloads left unhealthy where v trip: 0.5 where it just trips, growing
+with the evidence. A finding is always critical, for workloads are down. Changes that are admitted
+at the same moment do not see each other, so as many workloads more may be touched.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gate.domain.change import ActionType
+from gate.domain.detection import (
+    Binding,
+    Candidate,
+    EvidenceKind,
+    Examination,
+    Finding,
+    Response,
+    Severity,
+)
+from gate.domain.pattern import Pattern
+from gate.domain.penalty import next_second
+from gate.domain.trace import ExecutionStatus, Nearby, OpenDetection, was_persisted
+from gate.domain.words import describe_span, escape
+from gate.domain.workload import WorkloadKey
+
+NO_OUTCOME = "no-outcome"
+_HARMLESS = (ActionType.CREATE_WORKLOAD, ActionType.UPDATE_METADATA)
+_WORKLOADS_AT_LEAST = 3
+_NAMES_AT_MOST = 3
+_NAME_AT_MOST = 63
+
+
+@dataclass(frozen=True, slots=True)
+class _Trail:
+    """The workloads that were changed within the window, each with its latest change.
+
+    `unhealthy` has those that were left so, each with the change that tells; `unknown` are those
+    of which an outcome is still to come.
+    """
+
+    touched: dict[WorkloadKey, Nearby]
+    unhealthy: dict[WorkloadKey, Nearby]
+    unknown: frozenset[WorkloadKey]
+
+
+def examine(candidate: Candidate, pattern: Pattern) -> Examination:
+    """Judge a change of a workload that its actor did not change within the window.
+
+    Creations and changes of metadata are neither counted nor judged.
+    """
+    if candidate.trace.action_type in _HARMLESS:
+        return Examination()
+    recent = sorted(
+        (
+            change
+            for change in candidate.history.nearby
+            if candidate.now - change.at <= pattern.window and _counts(change)
+        ),
+        key=lambda change: (change.at, change.action_id),
+    )
+    trail = _follow(recent)
+    many = _many(pattern)
+    if candidate.history.key in trail.touched or len(trail.touched) < many:
+        return Examination()
+    bearable = pattern.cascade.unhealthy_workloads
+    if len(trail.unhealthy) < bearable:
+        is_blind = len(trail.unhealthy.keys() | trail.unknown) >= bearable
+        return Examination(incomplete=(NO_OUTCOME,) if is_blind else ())
+    return Examination((_build(candidate, pattern, trail, recent),))
+
+
+def respond_to_open(
+    candidate: Candidate, pattern: Pattern, detection: OpenDetection
+) -> Binding | None:
+    """Refuse the actor that a detection binds every workload that it has not changed yet."""
+    del pattern
+    is_bound = (
+        detection.actor == candidate.trace.actor
+        and candidate.trace.action_type not in _HARMLESS
+        and not any(
+            change.key == candidate.history.key
+            for change in candidate.history.nearby
+            if _counts(change)
+        )
+    )
+    if not is_bound:
+        return None
+    return Binding(
+        detection=detection,
+        response=Response.REFUSE,
+        summary=(
+            f"one more workload, {candidate.history.key.name}, while an earlier detection binds "
+            f"this agent: {detection.summary}"
+        ),
+    )
+
+
+def _build(candidate: Candidate, pattern: Pattern, trail: _Trail, recent: list[Nearby]) -> Finding:
+    bearable, many = pattern.cascade.unhealthy_workloads, _many(pattern)
+    unhealthy = len(trail.unhealthy)
+    span = max(candidate.now - recent[0].at, timedelta(0))
+    named = sorted(trail.unhealthy)[:_NAMES_AT_MOST]
+    names = ", ".join(escape(key.name, limit=_NAME_AT_MOST) for key in named)
+    more = f" and {unhealthy - _NAMES_AT_MOST} more" if unhealthy > _NAMES_AT_MOST else ""
+    return Finding(
+        pattern=pattern,
+        evidence_kind=EvidenceKind.CASCADE,
+        response=Response.REFUSE,
+        fields=tuple(dict.fromkeys(name for _, name in sorted(candidate.trace.changed))),
+        until=min(
+            _leave_window(trail.unhealthy.values(), needed=bearable, window=pattern.window),
+            _leave_window(trail.touched.values(), needed=many, window=pattern.window),
+        ),
+        confidence=round(unhealthy / (unhealthy + bearable), 3),
+        severity=Severity.CRITICAL,
+        summary=(
+            f"{len(trail.touched)} workloads changed in {describe_span(span)}, {unhealthy} left "
+            f"unhealthy ({names}{more}), and {candidate.history.key.name} would be one more"
+        ),
+        evidence={
+            "unhealthy_workloads": bearable,
+            "workloads": many,
+            "window_seconds": pattern.window.total_seconds(),
+            "touched": [str(key) for key in sorted(trail.touched)],
+            "unhealthy": [str(key) for key in sorted(trail.unhealthy)],
+            "series": [
+                *map(_describe, recent),
+                {
+                    "workload": str(candidate.history.key),
+                    "time": candidate.now.isoformat(),
+                    "action_type": candidate.trace.action_type,
+                    "action_id": candidate.trace.action_id,
+                },
+            ],
+        },
+        action_ids=tuple(change.action_id for change in recent),
+        span=span,
+        binds_actor=True,
+    )
+
+
+def _follow(recent: Iterable[Nearby]) -> _Trail:
+    """Return what the changes left behind; a later one whose outcome is known corrects a former."""
+    touched: dict[WorkloadKey, Nearby] = {}
+    unhealthy: dict[WorkloadKey, Nearby] = {}
+    unknown: set[WorkloadKey] = set()
+    for change in recent:
+        touched[change.key] = change
+        unknown.discard(change.key)
+        is_unhealthy = _is_unhealthy(change)
+        if is_unhealthy is None:
+            unknown.add(change.key)
+        elif is_unhealthy:
+            unhealthy[change.key] = change
+        else:
+            unhealthy.pop(change.key, None)
+    return _Trail(touched, unhealthy, frozenset(unknown))
+
+
+def _counts(change: Nearby) -> bool:
+    is_persisted = was_persisted(change.status, change.error)
+    return change.action_type not in _HARMLESS and is_persisted is not False
+
+
+def _is_unhealthy(change: Nearby) -> bool | None:
+    """Tell whether a change left its workload unhealthy; None while that is not known."""
+    if change.is_alert_firing is True:
+        return True
+    match change.status:
+        case ExecutionStatus.COMPLETED | ExecutionStatus.ROLLED_BACK:
+            return False
+        case ExecutionStatus.FAILED:
+            return True
+        case ExecutionStatus.PENDING | ExecutionStatus.EXECUTING | ExecutionStatus.BLOCKED:
+            return None
+
+
+def _many(pattern: Pattern) -> int:
+    return max(pattern.min_occurrences, _WORKLOADS_AT_LEAST)
+
+
+def _leave_window(changes: Iterable[Nearby], *, needed: int, window: timedelta) -> datetime:
+    """Return the first whole second at which fewer than `needed` of some changes are within it."""
+    return next_second(sorted(change.at for change in changes)[-needed] + window)
+
+
+def _describe(change: Nearby) -> dict[str, object]:
+    return {
+        "workload": str(change.key),
+        "time": change.at.isoformat(),
+        "action_type": change.action_type,
+        "action_id": change.action_id,
+        "status": change.status,
+        "error": change.error,
+        "is_alert_firing": change.is_alert_firing,
+    }
