@@ -8,14 +8,25 @@ from gate.domain.actor import Actor
 from gate.domain.context import Context
 from gate.domain.decision import Decision, Objection
 from gate.domain.detection import Candidate, Finding, Severity
-from gate.domain.pattern import Mode
+from gate.domain.escalation import NewEscalation
+from gate.domain.pattern import Mode, Strategy
 from gate.domain.trace import Trace
 from gate.domain.workload import WorkloadKey
+
+_APPLIED = {
+    Strategy.BLOCK_ACTION: "blocked",
+    Strategy.COOLING_PERIOD: "blocked",
+    Strategy.ESCALATE_HUMAN: "escalated",
+    Strategy.ALTERNATIVE_ACTION: "alternative-suggested",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class NewDetection:
-    """A detection to be stored; `until` is what agents are promised."""
+    """A detection to be stored; `until` is what agents are promised.
+
+    `bound_actor` is set where it binds that actor in the whole namespace.
+    """
 
     pattern_id: int
     detected_at: datetime
@@ -30,6 +41,7 @@ class NewDetection:
     prevention_details: Mapping[str, object]
     until: datetime
     mode: Mode
+    bound_actor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +50,10 @@ class Recording:
 
     Without an expected version it is written in any case and leaves the version as it is: a denial
     for contention. `changes_capacity` tells whether replicas or resources are among what changes;
-    `enforces` are detections that a refusal is now applied for.
+    `enforces` are detections that a refusal is now applied for, `asks` is the escalation it opens,
+    `reserves` the one whose approval lets the change through. `spooled_at` is set where the trace
+    waited in the local spool for the database: one that is recorded already is then corrected to
+    what was answered.
     """
 
     key: WorkloadKey
@@ -53,6 +68,9 @@ class Recording:
     decision: Mapping[str, object]
     opens: tuple[NewDetection, ...] = ()
     enforces: tuple[int, ...] = ()
+    asks: NewEscalation | None = None
+    reserves: str | None = None
+    spooled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +107,25 @@ def describe_decision(
             {
                 "pattern": objection.pattern.type,
                 "pattern_id": objection.pattern.id,
-                "strategy": objection.pattern.strategy,
+                "strategy": objection.strategy,
                 "mode": objection.mode,
                 "response": objection.response,
                 "until": objection.until.isoformat(),
                 "summary": objection.summary,
                 "detections": [detection.id for detection in objection.bound_by],
+                **_describe_suggestion(objection),
             }
             for objection in decision.objections
         ],
     }
+    escalation = decision.asks or decision.asked
+    if escalation is not None:
+        described["escalation"] = escalation.id
+    if decision.approval is not None:
+        described["approval"] = {
+            "escalation": decision.approval.id,
+            "decided_by": decision.approval.decided_by,
+        }
     if decision.incomplete:
         described["incomplete"] = [[pattern, reason] for pattern, reason in decision.incomplete]
     if problems:
@@ -106,6 +133,11 @@ def describe_decision(
     if warnings:
         described["warnings"] = list(warnings)
     return described
+
+
+def _describe_suggestion(objection: Objection) -> dict[str, object]:
+    suggestion = objection.suggestion
+    return {} if suggestion is None else {"suggests": suggestion.effectiveness.action_type}
 
 
 def _detection(candidate: Candidate, objection: Objection, finding: Finding) -> NewDetection:
@@ -121,14 +153,31 @@ def _detection(candidate: Candidate, objection: Objection, finding: Finding) -> 
             "kind": finding.evidence_kind,
             "fields": list(finding.fields),
             "summary": finding.summary,
+            **({"action_type": finding.action_type} if finding.action_type else {}),
             **finding.evidence,
+            **(
+                {
+                    "also": [
+                        {
+                            "kind": other.evidence_kind,
+                            "fields": list(other.fields),
+                            **other.evidence,
+                        }
+                        for other in also
+                    ]
+                }
+                if (also := objection.also)
+                else {}
+            ),
         },
         prevention_applied=objection.refuses,
-        prevention_action="blocked" if objection.refuses else None,
+        prevention_action=_APPLIED[objection.strategy] if objection.refuses else None,
         prevention_details={
-            "strategy": objection.pattern.strategy,
+            "strategy": objection.strategy,
             "response": objection.response,
+            **_describe_suggestion(objection),
         },
         until=objection.until,
         mode=objection.mode,
+        bound_actor=candidate.trace.actor if finding.binds_actor else None,
     )

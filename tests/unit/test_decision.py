@@ -11,6 +11,7 @@ from gate.domain.pattern import Mode, PatternType, Scope, Strategy
 from gate.domain.record import build_detections
 from gate.domain.trace import Verdict
 from gate.domain.workload import Kind, WorkloadKey
+from tests.admissions import SEEDED
 from tests.timeline import SCALE_OSCILLATION, minute
 from tests.unit.builders import (
     KEY,
@@ -18,6 +19,7 @@ from tests.unit.builders import (
     judge,
     make_candidate,
     make_detection,
+    policy_of,
     series,
     shape,
 )
@@ -41,7 +43,7 @@ def test_increase_that_trips_is_warned_about_and_opens_a_detection() -> None:
     *earlier, trace = series(*_UP_DOWN, (20, 3, 5))
     candidate = make_candidate(trace, *earlier)
 
-    decision = decide(candidate, [SCALE_OSCILLATION], mode=Mode.ENFORCE)
+    decision = decide(candidate, policy_of(SCALE_OSCILLATION))
 
     (opened,) = build_detections(candidate, decision)
     assert shape(decision) == (Verdict.ALLOW, [(Response.WARN, True, [])])
@@ -109,7 +111,7 @@ def test_change_of_other_fields_is_not_bound() -> None:
     candidate = make_candidate(trace, detections=(make_detection(),))
     elsewhere = replace(candidate, change=replace(candidate.change, fields=()))
 
-    assert decide(elsewhere, [SCALE_OSCILLATION], mode=Mode.ENFORCE).objections == ()
+    assert decide(elsewhere, policy_of(SCALE_OSCILLATION)).objections == ()
 
 
 def test_detections_of_audit_bind_nobody_after_a_switch_to_enforce() -> None:
@@ -139,7 +141,7 @@ def test_audit_stores_what_it_would_have_refused_once() -> None:
     *earlier, trace = series(*_DOWN_UP, (20, 5, 3))
     candidate = make_candidate(trace, *earlier)
 
-    decision = decide(candidate, [SCALE_OSCILLATION], mode=Mode.AUDIT)
+    decision = decide(candidate, policy_of(SCALE_OSCILLATION, mode=Mode.AUDIT))
     again = judge(
         *_DOWN_UP, (20, 5, 3), detections=(make_detection(mode=Mode.AUDIT),), mode=Mode.AUDIT
     )
@@ -209,13 +211,28 @@ def test_several_patterns_are_judged_and_the_strictest_comes_first() -> None:
     assert decision.until == minute(20) + timedelta(hours=9, seconds=1)
 
 
-def test_type_that_nothing_judges_yet_is_passed_over() -> None:
-    for unjudged in set(PatternType) - {PatternType.SCALE_OSCILLATION}:
-        pattern = replace(SCALE_OSCILLATION, type=unjudged)
+def test_rule_that_is_only_audited_disarms_no_promise_of_its_pattern() -> None:
+    (loop,) = (p for p in SEEDED if p.type is PatternType.INEFFECTIVE_LOOP)
+    moves = [(when, 5 + when, 6 + when) for when in range(10)]
+    *earlier, trace = series(*moves, (10, 15, 16))
+    promise = make_detection(
+        pattern_id=loop.id,
+        pattern_type=loop.type,
+        evidence_kind=EvidenceKind.IDENTICAL,
+        action_type="scale_deployment",
+        prevention_applied=True,
+    )
+    candidate = make_candidate(trace, *earlier, detections=(promise,))
 
-        decision = judge(*_DOWN_UP, (20, 5, 3), patterns=(pattern,), detections=(make_detection(),))
+    alone = decide(make_candidate(trace, *earlier), policy_of(loop))
+    bound = decide(candidate, policy_of(loop))
 
-        assert decision == Decision(Verdict.ALLOW, Mode.ENFORCE)
+    (churn,) = alone.objections
+    assert (churn.finding and churn.finding.evidence_kind, churn.mode) == (
+        EvidenceKind.CHURN,
+        Mode.AUDIT,
+    )
+    assert shape(bound) == (Verdict.DENY, [(Response.REFUSE, False, [7])])
 
 
 _LABELLED = {"team": "payments", "tier": "web"}
@@ -242,7 +259,7 @@ def test_pattern_watches_only_its_scope(scope: Scope, *, covered: bool) -> None:
     *earlier, trace = series(*_DOWN_UP, (20, 5, 3))
     candidate = make_candidate(trace, *earlier, labels=_LABELLED)
 
-    decision = decide(candidate, [replace(SCALE_OSCILLATION, scope=scope)], mode=Mode.ENFORCE)
+    decision = decide(candidate, policy_of(replace(SCALE_OSCILLATION, scope=scope)))
 
     assert (decision.verdict is Verdict.DENY) is covered
 

@@ -13,14 +13,16 @@ from gate.domain.detection import EvidenceKind
 from gate.domain.message import (
     Answer,
     Cause,
+    answer_closed,
     answer_contention,
     answer_decision,
     answer_undecided,
     repeat_allow,
+    warn_undecided,
     warn_unrecorded,
 )
 from gate.domain.move import Move
-from gate.domain.pattern import Mode, OnIncrease, Pattern, Strategy, Thresholds
+from gate.domain.pattern import Mode, OnIncrease, Pattern, Thresholds
 from gate.domain.trace import OpenDetection, Verdict
 from gate.domain.words import clean, describe_instant, describe_path, describe_span, escape
 from gate.domain.workload import Kind, WorkloadKey
@@ -30,6 +32,7 @@ from tests.unit.builders import (
     make_candidate,
     make_detection,
     make_trace,
+    policy_of,
     series,
 )
 
@@ -51,7 +54,7 @@ def answer(
     """Answer the last of some moves."""
     *earlier, trace = series(*moves)
     candidate = make_candidate(trace, *earlier, detections=detections, owner=owner, key=key)
-    decision = decide(candidate, patterns, mode=mode)
+    decision = decide(candidate, policy_of(*patterns, mode=mode))
     return answer_decision(decision, key, now=candidate.now, action_id=action_id)
 
 
@@ -85,23 +88,6 @@ def test_dry_run_says_that_nothing_is_recorded() -> None:
 
     assert tried.message.endswith("never sent to gate.\nDry run: nothing is recorded.")
     assert "action-id" not in tried.audit
-
-
-@pytest.mark.parametrize("strategy", [Strategy.ESCALATE_HUMAN, Strategy.ALTERNATIVE_ACTION])
-def test_strategy_that_is_not_built_yet_says_what_is_done_instead(strategy: Strategy) -> None:
-    refused = answer(*_DOWN_UP_DOWN, patterns=(replace(SCALE_OSCILLATION, strategy=strategy),))
-
-    assert (
-        f"threshold 1.50. Its strategy is {strategy}, which this release enforces as a cooling "
-        "period.\nWhy it matters"
-    ) in refused.message
-
-
-@pytest.mark.parametrize("strategy", [Strategy.BLOCK_ACTION, Strategy.COOLING_PERIOD])
-def test_strategy_that_is_built_needs_no_excuse(strategy: Strategy) -> None:
-    refused = answer(*_DOWN_UP_DOWN, patterns=(replace(SCALE_OSCILLATION, strategy=strategy),))
-
-    assert "Its strategy is" not in refused.message
 
 
 def test_denial_by_several_patterns_lists_them_and_names_the_latest_instant() -> None:
@@ -225,17 +211,65 @@ def test_contention_in_audit_is_admitted_with_a_warning() -> None:
     )
 
 
-def test_undecided_and_unrecorded_say_so() -> None:
+def test_undecided_says_what_was_not_checked_and_where_the_trace_is() -> None:
+    reason = "PostgreSQL did not answer in time"
+    admitted = answer_undecided("an-id")
+
+    kept = warn_undecided(admitted, reason, is_kept=True)
+    lost = warn_undecided(admitted, reason, is_kept=False)
+    refused = warn_undecided(answer(*_DOWN_UP_DOWN), reason, is_kept=True)
+
+    assert kept == Answer(
+        Verdict.ALLOW,
+        warnings=(
+            "gate: admitted without a check, recorded here until PostgreSQL takes it: PostgreSQL"
+            " did not answer in time",
+        ),
+        audit={"action-id": "an-id", "verdict": "undecided"},
+    )
+    assert lost.warnings == (
+        "gate: admitted without a check, not recorded: PostgreSQL did not answer in time",
+    )
+    assert refused.warnings == (
+        "gate: history not asked, recorded here until PostgreSQL takes it: PostgreSQL did not"
+        " answer in time",
+    )
+
+
+def test_unrecorded_says_so_and_changes_nothing_of_the_answer() -> None:
     refused = answer(*_DOWN_UP_DOWN)
     reason = "PostgreSQL did not answer in time"
 
-    assert answer_undecided(reason) == Answer(
-        Verdict.ALLOW,
-        warnings=(f"gate: admitted without a check and not recorded: {reason}",),
-        audit={"verdict": "undecided"},
+    kept = warn_unrecorded(refused, reason, is_kept=True)
+    lost = warn_unrecorded(refused, reason, is_kept=False)
+
+    assert kept == replace(
+        refused,
+        warnings=(
+            "gate: decided, recorded here until PostgreSQL takes it: PostgreSQL did not answer in"
+            " time",
+        ),
     )
-    assert warn_unrecorded(refused, reason) == replace(
-        refused, warnings=(f"gate: decided, but not recorded: {reason}",)
+    assert lost.warnings == ("gate: decided, not recorded: PostgreSQL did not answer in time",)
+
+
+def test_failure_mode_closed_says_that_it_is_what_refuses() -> None:
+    reason = "PostgreSQL did not answer in time"
+
+    assert answer_closed(KEY, reason=reason, action_id="an-id") == Answer(
+        Verdict.DENY,
+        message=(
+            "gate could not decide about Deployment shop/web, and refuses what it cannot decide"
+            " here (failure mode closed).\n"
+            "What failed: PostgreSQL did not answer in time.\n"
+            "Nothing is held against this change; retry in 5 s.\n"
+            "Otherwise: a person can make the change now with their own credentials; people are"
+            " never sent to gate.\n"
+            "Trace: an-id"
+        ),
+        causes=(Cause("Undecided", reason, ""),),
+        retry_after=timedelta(seconds=5),
+        audit={"verdict": "deny", "action-id": "an-id"},
     )
 
 
@@ -293,14 +327,16 @@ def test_no_name_or_owner_breaks_a_warning_or_hides_in_a_message(
         answer(*contested, mode=mode, key=key, owner=owner),
         answer(*_UP_DOWN_UP, mode=mode, key=key),
         answer_contention(key, mode=mode, action_id="an-id"),
-        warn_unrecorded(answer_undecided(owner), name),
+        warn_unrecorded(answer_undecided(owner), name, is_kept=True),
+        warn_undecided(answer_undecided(None), name, is_kept=False),
+        answer_closed(key, reason=owner, action_id=None),
     ]
 
     for given_answer in answers:
         assert all(map(is_fit_for_a_header, given_answer.warnings))
         lines = given_answer.message.splitlines()
         assert all(map(str.isprintable, lines))
-        assert len(lines) in (0, 3, 6), "untrusted text made a line of its own"
+        assert len(lines) in (0, 3, 5, 6), "untrusted text made a line of its own"
         assert len(given_answer.message) < 2500
         assert all(cause.message.isprintable() for cause in given_answer.causes)
 
