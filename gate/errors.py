@@ -1,5 +1,7 @@
 """The failures gate can meet; a refused change is a value, never one of these."""
 
+from collections.abc import Sequence
+
 
 class GateError(Exception):
     """Anything gate cannot do, with a message meant for a person."""
@@ -11,6 +13,10 @@ class SettingsError(GateError):
 
 class StorageUnavailableError(GateError):
     """PostgreSQL did not answer in time, or not at all."""
+
+
+class UnusableRecordError(StorageUnavailableError):
+    """PostgreSQL answers, but this one record can never be written, or not be understood."""
 
 
 class SchemaNotCurrentError(GateError):
@@ -31,3 +37,14 @@ class ClusterError(GateError):
 
 class CertificateError(GateError):
     """Certificate material is missing, unreadable or does not fit together."""
+
+
+class PolicyFileError(GateError):
+    """The policy file cannot be used; the message names the file, the line and what is allowed.
+
+    `problems` are the single ones, where its content is what is wrong.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)

@@ -39,6 +39,7 @@ from pydantic_settings import SettingsError as UnparsedError
 
 from gate.domain.actor import AgentRules
 from gate.domain.pattern import Mode
+from gate.domain.policy import FailureMode
 from gate.domain.seal import MINIMUM_KEY_BYTES
 from gate.errors import SettingsError
 
@@ -171,9 +172,10 @@ class AdmissionSettings(Settings):
     """`enforce` refuses, `audit` only says what would have been refused. Default enforce; a
     pattern's own mode wins."""
 
-    failure_mode: Literal["open"] = "open"
-    """What happens to a change that gate cannot decide. Default open: admitted with a warning. This
-    release knows no other."""
+    failure_mode: FailureMode = FailureMode.OPEN
+    """What happens to a change that gate cannot decide or record. Default open: admitted with a
+    warning; closed: refused with the reason. What is known to be refused stays refused either
+    way."""
 
     agents: Agents = Field(default_factory=Agents)
     """Whose changes are governed; must be the same as in the webhook's matchConditions."""
@@ -185,12 +187,38 @@ class AdmissionSettings(Settings):
     """Most database connections for everything else, so that a report never starves admissions.
     Default 2."""
 
-    patterns_refresh_seconds: float = Field(default=30, ge=1, le=300)
-    """Seconds after which the patterns are read again. Default 30: how old they may be."""
+    policy_file: FilePath | None = None
+    """YAML file of patterns, modes and agents; followed when it changes. What it names wins over
+    the settings. Default: none; the rows of the database hold."""
+
+    patterns_refresh_seconds: float = Field(default=15, ge=1, le=300)
+    """Seconds after which patterns and modes are read from the database again. Default 15, so that
+    an edit of the policy file holds everywhere within 30."""
 
     partitions_months_ahead: int = Field(default=3, ge=1, le=24)
     """Months for which partitions of traces are made ahead. Default 3, so that an alarm at 35 days
     leaves time; traces beyond the last one cannot be recorded."""
+
+    spool_dir: Path | None = None
+    """A directory of this replica's own, where traces wait for a database that is away; made where
+    it is missing. On a volume that outlives the pod, they outlive it too. Default: none, and traces
+    of an outage are lost, which a metric counts."""
+
+    spool_max_mib: int = Field(default=64, ge=1, le=65_536)
+    """Most MiB in `spool_dir`; beyond that, traces of an outage are lost. Default 64: some 20 000
+    traces."""
+
+    spool_max_age_hours: float = Field(default=168, ge=1, le=720)
+    """Hours for which a trace waits in `spool_dir` before it is given up. Default 168: decisions
+    read no further back than 7 days."""
+
+    outcomes: bool = True
+    """Whether the leader watches Deployments and StatefulSets of the cluster to tell what became of
+    admitted changes. Default true; without it, what later reviews show has to do."""
+
+    lease_seconds: float = Field(default=15, ge=3, le=300)
+    """Seconds after which another replica takes over what only one has to do, once the one that did
+    it is gone. Default 15; it is renewed three times as often."""
 
     drain_seconds: float = Field(default=10, ge=0, le=300)
     """Seconds for which reviews are still answered after SIGTERM. Default 10: about as long as a
@@ -200,6 +228,21 @@ class AdmissionSettings(Settings):
     def patterns_refresh(self) -> timedelta:
         """Return how old the patterns may be."""
         return timedelta(seconds=self.patterns_refresh_seconds)
+
+    @property
+    def spool_bytes(self) -> int:
+        """Return how large the spool may become."""
+        return self.spool_max_mib * 1024 * 1024
+
+    @property
+    def spool_max_age(self) -> timedelta:
+        """Return how long a trace may wait in the spool."""
+        return timedelta(hours=self.spool_max_age_hours)
+
+    @property
+    def lease(self) -> timedelta:
+        """Return for how long a lease is taken."""
+        return timedelta(seconds=self.lease_seconds)
 
     @property
     def drain(self) -> timedelta:

@@ -1,0 +1,93 @@
+"""Leadership: what only one replica has to do is done by the one that holds a lease."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from gate.errors import GateError, StorageUnavailableError
+from gate.ports import Leases
+from gate.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+Duties = Callable[[], Awaitable[None]]
+
+_RENEWALS = 3  # tries in the time of one lease
+
+
+class Leadership:
+    """Runs duties while a lease is held, and stops them when somebody else holds it.
+
+    While the database is away nobody can take the lease, so they go on: they may run twice for a
+    moment in any case, and a watch that stops loses sight of what happens.
+    """
+
+    def __init__(
+        self, leases: Leases, *, name: str, holder: str, length: timedelta, metrics: Metrics
+    ) -> None:
+        """Keep the lease `name`; `holder` is this process and no other, at no other time."""
+        self._leases = leases
+        self._name = name
+        self._holder = holder
+        self._length = length
+        self._gauge = metrics.leadership.labels(name.partition("/")[0])
+
+    async def run(self, duties: Duties) -> None:
+        """Wait for the lease, run the duties while it is held, and so on until cancelled."""
+        self._gauge.set(0)
+        try:
+            while True:
+                if await self._claim():
+                    log.info("leadership.gained", lease=self._name)
+                    await self._lead(duties)
+                    log.info("leadership.lost", lease=self._name)
+                await self._pause()
+        finally:
+            self._gauge.set(0)
+            await self._release()
+
+    async def _lead(self, duties: Duties) -> None:
+        """Run the duties until the lease is lost."""
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(self._perform(duties))
+            await self._keep()
+            work.cancel()
+
+    async def _perform(self, duties: Duties) -> None:
+        """Do the duties, again after a while where they cannot be done; a bug is not hidden."""
+        while True:
+            try:
+                await duties()
+            except GateError as error:
+                log.warning("leadership.duties_failed", lease=self._name, error=str(error))
+            await asyncio.sleep(self._length.total_seconds())
+
+    async def _keep(self) -> None:
+        """Renew the lease until somebody else holds it."""
+        while True:
+            await self._pause()
+            if await self._claim() is False:
+                return
+
+    async def _claim(self) -> bool | None:
+        """Tell whether the lease is held; None where the database does not say."""
+        started = asyncio.get_running_loop().time()
+        try:
+            is_held = await self._leases.claim(self._name, holder=self._holder, length=self._length)
+        except StorageUnavailableError as error:
+            log.warning("leadership.unknown", lease=self._name, error=str(error))
+            self._gauge.set(0)
+            return None
+        late = asyncio.get_running_loop().time() - started >= self._length.total_seconds()
+        self._gauge.set(is_held and not late)
+        return is_held
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._length.total_seconds() / _RENEWALS)
+
+    async def _release(self) -> None:
+        with suppress(StorageUnavailableError):  # it then ends by itself
+            await self._leases.release(self._name, holder=self._holder)
