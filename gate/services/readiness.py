@@ -1,4 +1,7 @@
-"""What keeps this replica from being sent reviews, in words for whoever looks at /readyz."""
+"""What keeps this replica from being sent reviews, and what else people should know of it.
+
+In words for whoever looks at /readyz.
+"""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,6 +12,7 @@ class Readiness:
 
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
         self._ready = asyncio.Event()
         self._ready.set()
 
@@ -28,6 +32,18 @@ class Readiness:
         self._problems.pop(name, None)
         if not self._problems:
             self._ready.set()
+
+    def describe_notes(self) -> Mapping[str, str]:
+        """Return what people should look at, by name; none of it keeps reviews away."""
+        return dict(self._notes)
+
+    def note(self, name: str, text: str) -> None:
+        """Note what people should look at; the replica stays ready."""
+        self._notes[name] = text
+
+    def drop_note(self, name: str) -> None:
+        """Note that something is no longer worth a look."""
+        self._notes.pop(name, None)
 
     async def wait(self) -> None:
         """Wait until nothing is wrong."""

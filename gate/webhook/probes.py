@@ -13,12 +13,16 @@ _OK = "ok\n"
 
 
 def make_probe_app(
-    *, metrics: Metrics, readiness: Callable[[], Mapping[str, str]]
+    *,
+    metrics: Metrics,
+    readiness: Callable[[], Mapping[str, str]],
+    notes: Callable[[], Mapping[str, str]] = dict,
 ) -> web.Application:
     """Return the application that serves `/healthz`, `/readyz` and `/metrics`.
 
     `readiness` names what is not ready and why; nothing named is ready. A server that drains is
-    not ready: whoever wires the two says so there.
+    not ready: whoever wires the two says so there. `notes` names what people should look at though
+    it keeps no review away.
     """
 
     async def tell_health(_: web.Request) -> web.Response:
@@ -26,12 +30,10 @@ def make_probe_app(
 
     async def tell_readiness(_: web.Request) -> web.Response:
         problems = readiness()
+        text = _list(problems) + _list(notes())
         if not problems:
-            return web.Response(text=_OK)
-        lines = [escape(f"{name}: {problem}", limit=500) for name, problem in problems.items()]
-        return web.Response(
-            status=HTTPStatus.SERVICE_UNAVAILABLE, text="".join(f"{line}\n" for line in lines)
-        )
+            return web.Response(text=_OK + text)
+        return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE, text=text)
 
     async def tell_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -41,3 +43,7 @@ def make_probe_app(
     app.router.add_get("/readyz", tell_readiness)
     app.router.add_get("/metrics", tell_metrics)
     return app
+
+
+def _list(named: Mapping[str, str]) -> str:
+    return "".join(escape(f"{name}: {text}", limit=500) + "\n" for name, text in named.items())

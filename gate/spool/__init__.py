@@ -1,0 +1,1 @@
+"""What PostgreSQL could not take, on the local disk until it can."""

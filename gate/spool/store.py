@@ -1,0 +1,291 @@
+"""The spool: what many reviews append at once shares one fsync, off the event loop."""
+
+import asyncio
+import errno
+import os
+from collections import Counter
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gate.domain.record import Recording
+from gate.domain.workload import WorkloadKey
+from gate.ports import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
+from gate.spool.codec import Label, decode_recording, encode_recording
+from gate.spool.directory import Place, SetAside, SpoolDirectory, SpoolHeldError
+
+_SEGMENT_AT_MOST = 4 * 1024 * 1024
+_SEGMENTS = 16  # of this many, one at most lies idle because a single entry of it still waits
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A recording on its way to the disk, and who waits for it."""
+
+    label: Label
+    payload: bytes
+    done: "asyncio.Future[SpoolProblem | None]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of an entry on the disk."""
+
+    place: Place
+    spooled_at: datetime
+
+
+class FileSpool:
+    """Keeps recordings in a directory of at most `max_bytes`; satisfies the port `Spool`."""
+
+    def __init__(self, path: Path, *, max_bytes: int) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._directory = SpoolDirectory(
+            path, segment_bytes=min(_SEGMENT_AT_MOST, max_bytes // _SEGMENTS)
+        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gate-spool")
+        self._entries: dict[WorkloadKey, dict[int, _Known]] = {}
+        self._needed: Counter[int] = Counter()
+        self._number = 0
+        self._waiting: list[_Waiting] = []
+        self._is_writing = False
+        self._closed: SpoolProblem | None = self._complain("it has not been opened yet")
+
+    async def open(self) -> tuple[SpoolProblem, ...]:
+        """Take hold of the directory where that is not done yet, and read what it holds."""
+        if self._closed is None:
+            return ()
+        try:
+            found = await self._do(self._directory.open)
+        except SpoolHeldError:
+            self._closed = self._complain(
+                "another process holds it; give every replica a directory of its own"
+            )
+        except OSError as error:
+            self._closed = self._explain(error)
+        else:
+            self._closed = None
+            self._number = max(self._number, found.highest)
+            for stored in found.stored:
+                self._note(stored.label, stored.place)
+            return tuple(map(_report_damage, found.aside))
+        return (self._closed,)
+
+    async def append(self, recording: Recording, *, deadline: float) -> SpoolProblem | None:
+        """Keep a recording; it survives a loss of power once None is returned.
+
+        Raises TypeError where the recording holds what JSON cannot.
+        """
+        if self._closed is not None:
+            return self._closed
+        self._number += 1
+        spooled_at = recording.spooled_at or recording.trace.seen.at
+        label = Label(self._number, recording.key, spooled_at)
+        payload = encode_recording(recording, label)
+        queued = sum(len(waiting.payload) for waiting in self._waiting)
+        if self._directory.size + queued + len(payload) > self._max_bytes:
+            return self._explain_full()
+        done: asyncio.Future[SpoolProblem | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(label, payload, done))
+        self._write_waiting()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await done
+        except TimeoutError:
+            return SpoolProblem(
+                SpoolReason.LATE,
+                f"the disk under {self._path} did not confirm a write in time; check its health",
+            )
+
+    def holds(self, key: WorkloadKey) -> bool:
+        """Tell whether something of a workload waits."""
+        return key in self._entries
+
+    def list_keys(self) -> tuple[WorkloadKey, ...]:
+        """Return the workloads of which something waits, those that waited first before others."""
+        return tuple(self._entries)
+
+    def measure(self) -> SpoolSize:
+        """Tell how much waits."""
+        firsts = [next(iter(known.values())).spooled_at for known in self._entries.values()]
+        return SpoolSize(
+            entries=sum(map(len, self._entries.values())),
+            bytes=self._directory.size,
+            oldest=min(firsts, default=None),
+        )
+
+    async def read(
+        self, key: WorkloadKey, *, after: int = 0, at_most: int = 64
+    ) -> list[SpooledEntry]:
+        """Return what waits of a workload with numbers beyond `after`, in order."""
+        numbers = [number for number in self._entries.get(key, ()) if number > after]
+        return await self._read_all(key, numbers[:at_most])
+
+    async def read_latest(self, key: WorkloadKey, *, at_most: int = 64) -> list[SpooledEntry]:
+        """Return the newest of what waits of a workload, in order."""
+        return await self._read_all(key, list(self._entries.get(key, ()))[-at_most:])
+
+    async def remove(self, key: WorkloadKey, numbers: Collection[int]) -> None:
+        """Forget entries that are recorded."""
+        known = self._entries.get(key, {})
+        gone = {number: known.pop(number) for number in numbers if number in known}
+        if not gone:
+            return
+        if not known:
+            self._entries.pop(key, None)
+        for it in gone.values():
+            self._needed[it.place.segment] -= 1
+        await self._do(lambda: self._directory.mark_done(gone))
+        await self._delete_idle()
+
+    async def set_aside(self, entry: SpooledEntry) -> SpoolProblem:
+        """Put an entry that can never be recorded into a file for people, and forget it."""
+        known = self._entries.get(entry.key, {}).get(entry.number)
+        where = "is gone"
+        try:
+            if known is not None:
+                aside = await self._do(partial(self._set_aside, known.place))
+                where = f"was set aside as {aside.file}"
+        except (OSError, ValueError) as error:
+            where = f"could not be set aside ({_words(error)})"
+        await self.remove(entry.key, [entry.number])
+        why = (
+            "this release cannot read it; did a newer one write it?"
+            if entry.recording is None
+            else "the database refuses it for ever; please report this"
+        )
+        return SpoolProblem(
+            SpoolReason.REFUSED, f"a trace of {entry.key} that waited in the spool {where}: {why}"
+        )
+
+    async def expire(self, *, before: datetime) -> SpoolProblem | None:
+        """Forget entries that were spooled before an instant; tell where there were any."""
+        count = 0
+        for key, known in list(self._entries.items()):
+            old = [number for number, it in known.items() if it.spooled_at < before]
+            count += len(old)
+            await self.remove(key, old)
+        if not count:
+            return None
+        return SpoolProblem(
+            SpoolReason.EXPIRED,
+            f"{count} traces waited in {self._path} beyond spool_max_age_hours and are lost; bring"
+            f" the database back sooner, or raise the setting",
+        )
+
+    async def close(self) -> None:
+        """Let go of the directory; what waits is still there at the next start."""
+        if self._closed is None:
+            self._closed = self._complain("gate is stopping")
+            await self._do(self._directory.close)
+        self._thread.shutdown(wait=False)
+
+    def _write_waiting(self) -> None:
+        """Hand all that waits to the thread, unless it is busy: then it goes with the next lot."""
+        if self._is_writing:
+            return
+        batch = [waiting for waiting in self._waiting if not waiting.done.cancelled()]
+        self._waiting.clear()
+        if not batch:
+            return
+        self._is_writing = True
+        payloads = [waiting.payload for waiting in batch]
+        writing = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._directory.append, payloads
+        )
+        writing.add_done_callback(lambda written: self._confirm(batch, written))
+
+    def _confirm(self, batch: list[_Waiting], written: "asyncio.Future[list[Place]]") -> None:
+        """Tell those who wait, also of a write that failed, and write what came meanwhile."""
+        self._is_writing = False
+        problem: SpoolProblem | None = None
+        try:
+            places = written.result()
+        except OSError as error:
+            problem = self._explain(error)
+        else:
+            for waiting, place in zip(batch, places, strict=True):
+                self._note(waiting.label, place)
+        for waiting in batch:
+            if not waiting.done.done():
+                waiting.done.set_result(problem)
+        self._write_waiting()
+
+    def _note(self, label: Label, place: Place) -> None:
+        self._entries.setdefault(label.key, {})[label.number] = _Known(place, label.spooled_at)
+        self._needed[place.segment] += 1
+
+    async def _read_all(self, key: WorkloadKey, numbers: list[int]) -> list[SpooledEntry]:
+        known = self._entries.get(key, {})
+        wanted = [(number, known[number].place) for number in numbers]
+
+        def read() -> list[SpooledEntry]:
+            return [SpooledEntry(number, key, self._read(place)) for number, place in wanted]
+
+        return await self._do(read) if wanted else []
+
+    def _read(self, place: Place) -> Recording | None:
+        try:
+            return decode_recording(self._directory.read(place))
+        except (OSError, ValueError):
+            return None
+
+    def _set_aside(self, place: Place) -> SetAside:
+        name = f"{place.segment:010}-{place.offset}.refused"
+        return self._directory.set_aside(name, self._directory.read(place))
+
+    async def _delete_idle(self) -> None:
+        """Delete the segments of which nothing is needed any more."""
+        for segment in [segment for segment, needed in self._needed.items() if needed <= 0]:
+            del self._needed[segment]
+            await self._do(partial(self._delete, segment))
+
+    def _delete(self, segment: int) -> None:
+        # One that stays comes up again at the next start, and its replay changes nothing.
+        with suppress(OSError):
+            self._directory.delete_segment(segment)
+
+    async def _do(self, work: Callable[[], _T]) -> _T:
+        """Do something in the thread that the files belong to."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _explain(self, error: OSError) -> SpoolProblem:
+        if error.errno in _NO_ROOM:
+            return SpoolProblem(
+                SpoolReason.FULL,
+                f"the spool {self._path} has no room on its disk ({_words(error)}); give it more",
+            )
+        return self._complain(f"{_words(error)}; make it a directory that gate may write to")
+
+    def _explain_full(self) -> SpoolProblem:
+        return SpoolProblem(
+            SpoolReason.FULL,
+            f"the spool {self._path} holds spool_max_mib already; bring the database back, remove"
+            f" files that were set aside, or raise the setting",
+        )
+
+    def _complain(self, what: str) -> SpoolProblem:
+        return SpoolProblem(
+            SpoolReason.UNWRITABLE, f"the spool {self._path} cannot be used: {what}"
+        )
+
+
+def _words(error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return (os.strerror(number) if number else str(error)).lower()
+
+
+def _report_damage(aside: SetAside) -> SpoolProblem:
+    return SpoolProblem(
+        SpoolReason.CORRUPT,
+        f"{aside.size} bytes of the spool could not be read and were set aside as {aside.file}; all"
+        " before them is replayed. A crash in mid-write leaves such an end: no answer relied on it",
+    )
