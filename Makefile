@@ -7,14 +7,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SOURCES := gate migrations testbed tests
+SOURCES := gate migrations testbed bench tests
 TESTS ?= tests
 WORKERS ?= auto
 
-.PHONY: help setup controlplane postgres check fmt test demo lock clean
+.PHONY: help setup controlplane postgres check fmt schema test demo bench bench-large lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv, so that .venv/bin/gate runs (about 1 minute)
 
@@ -47,11 +47,20 @@ fmt: $(READY) ## format, and mend what the linter can mend
 	@$(BIN)/ruff format $(SOURCES)
 	@$(BIN)/ruff check --fix $(SOURCES)
 
+schema: $(READY) ## write docs/policy.schema.json anew from the code
+	@$(BIN)/gate patterns schema > docs/policy.schema.json
+
 test: controlplane postgres ## run every test, on a real API server and real PostgreSQL
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 demo: controlplane ## watch a real API server refuse an agent's oscillation
 	@$(BIN)/python -m testbed.demo
+
+bench: $(READY) ## measure gate beside its floors; exits 1 where a target is missed (about 5 minutes)
+	@$(BIN)/python -m bench
+
+bench-large: $(READY) ## compare 10 thousand traces with 10 million (about 30 minutes, 40 GB of disk)
+	@$(BIN)/python -m bench.large
 
 lock: $(READY) ## resolve the dependencies again (needs uv)
 	@command -v uv >/dev/null || { echo "uv is missing: pip install uv" >&2; exit 1; }

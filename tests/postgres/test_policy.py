@@ -1,4 +1,4 @@
-"""Rows of patterns become patterns; a wrong one is named and disables no other."""
+"""Rows become a policy; a wrong one is named and disables no other."""
 
 from datetime import timedelta
 
@@ -6,14 +6,14 @@ import pytest
 
 from gate.domain.pattern import Mode, OnIncrease, Pattern, PatternType, Scope, Strategy, Thresholds
 from gate.ports import UnusablePattern
-from gate.postgres.patterns import PostgresPatterns
+from gate.postgres.policy import PostgresPolicy
 from gate.postgres.pool import Pool
 
 KINDS = ("Deployment", "StatefulSet")
 
 
 async def test_the_seeded_patterns_are_usable(pool: Pool) -> None:
-    listing = await PostgresPatterns(pool).list_active()
+    listing = await PostgresPolicy(pool).read()
 
     assert listing.problems == ()
     assert listing.patterns[0] == Pattern(
@@ -23,8 +23,11 @@ async def test_the_seeded_patterns_are_usable(pool: Pool) -> None:
         min_occurrences=3,
         window=timedelta(hours=2),
         strategy=Strategy.COOLING_PERIOD,
-        thresholds=Thresholds(1, 0.1, OnIncrease.WARN, 2.0),
+        thresholds=Thresholds(
+            dead_absolute=1, dead_relative=0.1, on_increase=OnIncrease.WARN, increase_cap=2.0
+        ),
         own_end=timedelta(minutes=30),
+        escalate_after=3,
         scope=Scope(KINDS),
     )
     assert [(p.type, p.strategy, p.own_end) for p in listing.patterns[1:]] == [
@@ -43,13 +46,15 @@ async def test_every_column_that_decides_is_read(pool: Pool) -> None:
         " prevention_parameters = '{\"cooling_period_minutes\": 30}' WHERE id = 1"
     )
 
-    listing = await PostgresPatterns(pool).list_active()
+    listing = await PostgresPolicy(pool).read()
 
     pattern = listing.patterns[0]
     assert pattern.mode is Mode.AUDIT
     assert pattern.scope == Scope((), ("shop", "team-*"), {"tier": "web"})
     assert (pattern.min_occurrences, pattern.window) == (4, timedelta(minutes=45))
-    assert pattern.thresholds == Thresholds(2, 0.1, OnIncrease.REFUSE, 2.0)
+    assert pattern.thresholds == Thresholds(
+        dead_absolute=2, dead_relative=0.1, on_increase=OnIncrease.REFUSE, increase_cap=2.0
+    )
     assert pattern.own_end is None
 
 
@@ -65,7 +70,7 @@ async def test_no_minutes_are_no_time_of_its_own(pool: Pool, strategy: str, para
         parameter,
     )
 
-    listing = await PostgresPatterns(pool).list_active()
+    listing = await PostgresPolicy(pool).read()
 
     assert listing.problems == ()
     assert listing.patterns[0].own_end is None
@@ -74,7 +79,7 @@ async def test_no_minutes_are_no_time_of_its_own(pool: Pool, strategy: str, para
 async def test_an_inactive_pattern_is_not_listed(pool: Pool) -> None:
     await pool.execute("UPDATE oscillation_patterns SET active = false WHERE id <> 2")
 
-    listing = await PostgresPatterns(pool).list_active()
+    listing = await PostgresPolicy(pool).read()
 
     assert [pattern.id for pattern in listing.patterns] == [2]
 
@@ -84,28 +89,28 @@ async def test_an_inactive_pattern_is_not_listed(pool: Pool) -> None:
     [
         (
             "threshold_config = '{\"dead_relative\": 7}'",
-            "threshold_config.dead_relative: Input should be less than 1",
+            "threshold_config.dead_relative: should be less than 1, not 7",
         ),
         (
             'threshold_config = \'{"on_increase": "maybe"}\'',
-            "threshold_config.on_increase: Input should be 'warn' or 'refuse'",
+            "threshold_config.on_increase: should be 'warn' or 'refuse', not 'maybe'",
         ),
         (
             'prevention_parameters = \'{"cooling_period_minutes": "soon"}\'',
-            "prevention_parameters.cooling_period_minutes: Input should be a valid number",
+            "prevention_parameters.cooling_period_minutes: should be a valid number, not 'soon'",
         ),
         (
             "prevention_parameters = '{\"cooling_period_minutes\": 1e300}'",
-            "prevention_parameters.cooling_period_minutes: Input should be less than or equal to"
-            " 525600",
+            "prevention_parameters.cooling_period_minutes: should be less than or equal to 525600,"
+            " not 1e+300",
         ),
         (
             "min_occurrences = 1000000",
-            "min_occurrences: Input should be less than or equal to 64",
+            "min_occurrences: should be less than or equal to 64, not 1000000",
         ),
         (
             "label_selectors = '{\"tier\": 1}'",
-            "label_selectors.tier: Input should be a valid string",
+            "label_selectors.tier: should be text, in quotes, not 1",
         ),
     ],
 )
@@ -114,7 +119,7 @@ async def test_a_wrong_pattern_is_named_and_the_others_are_used(
 ) -> None:
     await pool.execute(f"UPDATE oscillation_patterns SET {assignment} WHERE id = 1")  # noqa: S608 - of this file
 
-    listing = await PostgresPatterns(pool).list_active()
+    listing = await PostgresPolicy(pool).read()
 
     assert [pattern.id for pattern in listing.patterns] == [2, 3, 4]
     assert listing.problems == (
