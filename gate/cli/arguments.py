@@ -28,6 +28,14 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class ReportOutput(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+
+
 class BadArgumentError(GateError):
     """An argument is not what the command takes; the message says what is."""
 

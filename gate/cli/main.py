@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gate.cli.arguments import Output
+from gate.cli.arguments import Output, ReportOutput
+from gate.cli.policy_commands import cooldowns, detections, patterns
 from gate.domain.pattern import Mode
 
 app = typer.Typer(
@@ -17,6 +18,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for commands in (patterns, detections, cooldowns):
+    app.add_typer(commands)
 
 
 def _show_version(*, is_asked: bool) -> None:
@@ -78,6 +81,12 @@ def dev(
             " Default: every service account of namespace ai-agents.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Policy file; followed when it changes. Default: GATE_POLICY_FILE."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(metavar="H", help="Address to listen at.")] = "127.0.0.1",
     advertise_host: Annotated[
         str | None,
@@ -101,6 +110,7 @@ def dev(
         dsn=dsn,
         mode=mode,
         agents=agent or (),
+        policy=policy,
         host=host,
         advertise_host=advertise_host,
         port=port,
@@ -139,3 +149,53 @@ def history(
     from gate.cli.history import run_history  # noqa: PLC0415 - slow to import
 
     asyncio.run(run_history(workload, since=since, output=output))
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="Audit logs, one JSON object a line, plain or gzipped; - is standard input.",
+        ),
+    ] = None,
+    *,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Replay the log that comes with gate.")
+    ] = False,
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="User name of an agent, * matches anything; repeatable. Default: the policy's,"
+            " else every service account of namespace ai-agents.",
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Policy to replay; default the one gate starts with."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A second policy: show what it newly refuses and newly admits."
+        ),
+    ] = None,
+    output: Annotated[ReportOutput, typer.Option(help="What to print.")] = ReportOutput.TABLE,
+) -> None:
+    """Say what gate would have done, from audit logs; needs no database and no cluster.
+
+    Exit 3 where --against is given and the two policies differ.
+    """
+    from gate.cli.replay import ReplayOptions, run_replay  # noqa: PLC0415 - slow to import
+
+    options = ReplayOptions(
+        files=tuple(files or ()),
+        sample=sample,
+        agents=tuple(agent or ()),
+        policy=policy,
+        against=against,
+        output=output,
+    )
+    raise typer.Exit(run_replay(options))

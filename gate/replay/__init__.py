@@ -1,0 +1,1 @@
+"""What gate would have done: an audit log of the past, decided by the code of admission."""

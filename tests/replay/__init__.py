@@ -1,0 +1,1 @@
+"""A replay from its input to its report."""
