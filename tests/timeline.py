@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from gate.domain.actor import AgentRules, Identity
+from gate.domain.actor import Identity
 from gate.domain.change import Operation
+from gate.domain.effectiveness import EffectivenessTable
 from gate.domain.pattern import Mode, Pattern, PatternType, Strategy
 from gate.domain.record import Recording
 from gate.domain.request import Request
 from gate.domain.seal import Seal
 from gate.domain.trace import Verdict
 from gate.domain.workload import Kind
-from gate.ports import PatternListing
-from gate.services.admission import Admission, Policy, Reviewed
-from gate.services.patterns import PatternBook
-from gate.telemetry import Metrics
+from gate.ports import DeclaredModes, Spool
+from gate.services.admission import Admission
+from gate.services.reviewed import Reviewed
+from gate.spool.absent import AbsentSpool
+from tests.admissions import make_admission
+from tests.edits import Edit
 from tests.fakes.histories import MemoryHistories
 from tests.reviews import AGENT, Body, make_body, make_scale, next_uid
 
@@ -99,17 +102,6 @@ class Clock:
 
 
 @dataclass(slots=True)
-class FixedPatterns:
-    """Satisfies `Patterns` with what it is given."""
-
-    listing: PatternListing
-
-    async def list_active(self) -> PatternListing:
-        """Return the patterns."""
-        return self.listing
-
-
-@dataclass(slots=True)
 class Timeline:
     """A workload that agents change through gate and others change directly."""
 
@@ -170,6 +162,27 @@ class Timeline:
             self.move(replicas)
         return event
 
+    async def apply(
+        self, edit: Edit, *, at: datetime, user: str = AGENT, persists: bool = True
+    ) -> Event:
+        """Let an agent make an edit of the object."""
+        old, new = copy.deepcopy(self.body), copy.deepcopy(self.body)
+        edit(new)
+        new["metadata"]["generation"] += _bumps_generation(old, new)
+        request = make_request(Operation.UPDATE, old=old, new=new, user=user)
+        event = await self.review(request, at=at)
+        if event.outcome is not Outcome.REFUSED and persists:
+            self.body = copy.deepcopy(new)
+            self._bump()
+        return event
+
+    def let_others(self, edit: Edit) -> None:
+        """Let somebody who is no agent make an edit, past gate."""
+        before = copy.deepcopy(self.body)
+        edit(self.body)
+        self.body["metadata"]["generation"] += _bumps_generation(before, self.body)
+        self._bump()
+
     async def edit(self, changed: Body, *, at: datetime) -> Event:
         """Let an agent replace the object by one with the same replicas."""
         old = copy.deepcopy(self.body)
@@ -214,26 +227,37 @@ class Timeline:
         self.body["metadata"]["resourceVersion"] = str(self._last_version)
 
 
+def _bumps_generation(old: Body, new: Body) -> bool:
+    """Tell what the API server bumps the generation for: a Deployment's annotations count too."""
+    if old["spec"] != new["spec"]:
+        return True
+    annotations = [body["metadata"].get("annotations", {}) for body in (old, new)]
+    return bool(old["kind"] == "Deployment" and annotations[0] != annotations[1])
+
+
 async def start_timeline(
     *,
     replicas: int = 3,
     kind: Kind = Kind.DEPLOYMENT,
     patterns: tuple[Pattern, ...] = (SCALE_OSCILLATION,),
     mode: Mode = Mode.ENFORCE,
+    modes: DeclaredModes | None = None,
     subresource: str = "",
     histories: MemoryHistories | None = None,
+    effectiveness: EffectivenessTable | None = None,
+    spool: Spool | None = None,
 ) -> Timeline:
     """Return a workload with these replicas, watched by the patterns."""
     kept = histories or MemoryHistories({pattern.id: pattern.type for pattern in patterns})
-    book = PatternBook(FixedPatterns(PatternListing(patterns)), metrics=Metrics())
-    await book.run_once()
     clock = Clock()
-    admission = Admission(
+    admission = await make_admission(
         kept,
-        book,
-        policy=Policy("test", AgentRules(users=("system:serviceaccount:ai-agents:*",)), mode),
-        seal=SEAL,
         clock=clock,
+        seal=SEAL,
+        patterns=patterns,
+        modes=modes or DeclaredModes(mode=mode),
+        effectiveness=effectiveness or {},
+        spool=spool or AbsentSpool(),
     )
     return Timeline(admission, kept, clock, make_body(kind, replicas=replicas), subresource)
 

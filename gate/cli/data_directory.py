@@ -34,6 +34,11 @@ class DataDirectory:
         """Return the file of the key under which values are sealed."""
         return self.path / "seal.key"
 
+    @property
+    def spool(self) -> Path:
+        """Return the directory where traces wait for a database that is away."""
+        return self.path / "spool"
+
     def ensure_secrets(self) -> None:
         """Make the token and the key that are missing.
 

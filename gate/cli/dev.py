@@ -55,6 +55,7 @@ class DevOptions:
     dsn: str | None
     mode: Mode | None
     agents: Sequence[str]
+    policy: Path | None
     host: str
     advertise_host: str | None
     port: int
@@ -102,6 +103,8 @@ async def run_dev(options: DevOptions) -> None:
                         "probe_host": "127.0.0.1",
                         "probe_port": 0,
                         "drain_seconds": _DRAIN_SECONDS,
+                        "kubeconfig": options.kubeconfig,
+                        "spool_dir": directory.spool,
                     },
                 )
                 announced = _Announced(cluster, options, directory, material, serving)
@@ -132,6 +135,8 @@ def _given(options: DevOptions) -> dict[str, object]:
         given["mode"] = options.mode
     if options.agents:
         given["agents"] = Agents(users=tuple(options.agents))
+    if options.policy is not None:
+        given["policy_file"] = options.policy
     return given
 
 
@@ -180,7 +185,7 @@ async def _announce(announced: _Announced, running: Running) -> AsyncIterator[No
         name=WEBHOOK,
         url=f"https://{host}:{running.webhook_port}/validate/{token}",
         authority=read_bytes(announced.material.authority),
-        conditions=build_match_conditions(announced.settings.agents.as_rules()),
+        conditions=build_match_conditions(running.agents),
     )
     try:
         await apply_webhook(announced.cluster, webhook)
@@ -228,8 +233,8 @@ def _describe(announced: _Announced, running: Running, webhook: Webhook) -> dict
         "dsn": settings.require_dsn(),
         "metrics_url": f"http://127.0.0.1:{running.probe_port}/metrics",
         "pid": os.getpid(),
-        "agents": _list_agents(settings.agents.as_rules()),
-        "mode": settings.mode,
+        "agents": _list_agents(running.agents),
+        "mode": running.policies.latest.modes.default,
     }
 
 
@@ -255,8 +260,8 @@ def _list_agents(rules: AgentRules) -> list[str]:
 def _greet(announced: _Announced, running: Running) -> None:
     settings = announced.settings
     at = f"https://{_bracketed(announced.options.reached_at)}:{running.webhook_port}"
-    agents = ", ".join(_list_agents(settings.agents.as_rules()))
-    _tell(f"serving at {at} in mode {settings.mode}; agents: {agents}")
+    agents = ", ".join(_list_agents(running.agents))
+    _tell(f"serving at {at} in mode {running.policies.latest.modes.default}; agents: {agents}")
     if announced.options.dsn is None:
         _tell(f"GATE_DSN='{settings.require_dsn()}' gate history NAMESPACE/KIND/NAME")
     _tell(f"Ctrl-C ends it and removes ValidatingWebhookConfiguration {CONFIGURATION}")

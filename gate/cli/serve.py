@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 import structlog
 
@@ -25,7 +26,7 @@ async def run_serve() -> None:
             port=running.webhook_port,
             probe_port=running.probe_port,
             mode=settings.mode,
-            agents=settings.agents.model_dump(mode="json"),
+            agents=asdict(running.agents),
         )
         yield
 

@@ -8,53 +8,58 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from weakref import WeakValueDictionary
 
-from gate.domain.actor import Actor, AgentRules, recognise
-from gate.domain.decision import Decision, decide
+from gate.domain.actor import AgentRules, recognise
+from gate.domain.decision import Advice, Decision, decide
 from gate.domain.detection import Candidate
-from gate.domain.message import (
-    Answer,
-    answer_contention,
-    answer_decision,
-    repeat_allow,
-    warn_unrecorded,
-)
-from gate.domain.pattern import Mode, PatternType
-from gate.domain.record import Repetition, Write
+from gate.domain.message import Answer, answer_contention, answer_decision, repeat_allow
+from gate.domain.pattern import Mode
+from gate.domain.policy import Policy
+from gate.domain.record import Recording, Repetition
 from gate.domain.reinvocation import find_earlier, may_repeat_allow
 from gate.domain.request import Request, owners_of
 from gate.domain.seal import Seal
 from gate.domain.trace import Trace, Verdict
 from gate.domain.workload import WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError
-from gate.ports import Histories
+from gate.ports import Histories, Question
 from gate.services.case import Case, make_recording, make_trace, open_case
+from gate.services.effectiveness import EffectivenessBook
 from gate.services.identifiers import RANDOM_BYTES, make_action_id, time_of
-from gate.services.patterns import PatternBook
+from gate.services.outage import Outage, answer_failure
+from gate.services.policy import PolicyBook
+from gate.services.reviewed import Reviewed, Stage, describe_reviewed
 
 # What a last write needs before the deadline, in seconds, when the compare-and-set kept losing.
 _RESERVE = 0.5
+# What the local spool needs before the deadline, in seconds, when the database did not answer.
+_SPOOL_RESERVE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """What holds for every admission: who is an agent, and whether gate refuses."""
+class Governed:
+    """Whose changes are judged: the agents of one cluster."""
 
     cluster: str
     agents: AgentRules
-    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
-    """How a request was answered, for the log line and the metrics."""
+class _Review:
+    """One review under way: what is asked, the policy it is decided by, and until when."""
 
-    answer: Answer
-    mode: Mode
-    actor: Actor | None = None
-    action_id: str | None = None
-    action_type: str | None = None
-    failure: str | None = None  # why the trace could not be written
-    incomplete: tuple[tuple[PatternType, str], ...] = ()
+    case: Case
+    policy: Policy
+    deadline: float  # of the answer, in the loop's time
+
+    @property
+    def database_deadline(self) -> float:
+        """Return until when the database may answer, so that the spool still can."""
+        return self.deadline - _SPOOL_RESERVE
+
+    @property
+    def mode(self) -> Mode:
+        """Return the mode that holds where no pattern has one of its own."""
+        return self.policy.modes.holding_in(self.case.key.namespace)
 
 
 class Admission:
@@ -63,15 +68,19 @@ class Admission:
     def __init__(
         self,
         histories: Histories,
-        patterns: PatternBook,
+        policies: PolicyBook,
         *,
-        policy: Policy,
+        governed: Governed,
+        effectiveness: EffectivenessBook,
+        outage: Outage,
         seal: Seal,
         clock: Callable[[], datetime],
     ) -> None:
         self._histories = histories
-        self._patterns = patterns
-        self._policy = policy
+        self._policies = policies
+        self._governed = governed
+        self._effectiveness = effectiveness
+        self._outage = outage
         self._seal = seal
         self._clock = clock
         self._turns: WeakValueDictionary[WorkloadKey, asyncio.Lock] = WeakValueDictionary()
@@ -79,24 +88,42 @@ class Admission:
     async def review(self, request: Request, *, deadline: float) -> Reviewed:
         """Decide one request and record it before the deadline, a time of the loop's clock.
 
-        Raises StorageUnavailableError where the history could not be read in time.
+        What the database cannot take is decided by the failure mode, and spooled.
         """
-        actor = recognise(request.identity, self._policy.agents)
+        policy = self._policies.latest
+        actor = recognise(request.identity, self._governed.agents)
         case = (
             None
             if actor is None
-            else open_case(request, actor, cluster=self._policy.cluster, seal=self._seal)
+            else open_case(request, actor, cluster=self._governed.cluster, seal=self._seal)
         )
         if case is None:
-            return Reviewed(Answer(Verdict.ALLOW), self._policy.mode, actor)
-        async with self._turn(case.key, latest=deadline - _RESERVE) as has_turn:
+            mode = policy.modes.holding_in(request.namespace)
+            return Reviewed(Answer(Verdict.ALLOW), mode, actor)
+        review = _Review(case, policy, deadline)
+        try:
+            self._policies.require_read()
+            return await self._review(review)
+        except StorageUnavailableError as error:
+            return await self._outage.decide(
+                case, policy, self._new_id(), reason=str(error), deadline=deadline
+            )
+
+    def fail(self, request: Request, reason: str) -> Reviewed:
+        """Answer by the failure mode where gate itself failed; nothing is recorded."""
+        return answer_failure(request, self._policies.latest, reason=reason)
+
+    async def _review(self, review: _Review) -> Reviewed:
+        latest = review.deadline - _RESERVE
+        async with self._turn(review.case.key, latest=latest) as has_turn:
+            await self._outage.catch_up(review.case.key, deadline=review.database_deadline)
             while True:
-                candidate = await self._read(case, deadline)
-                reviewed = await self._decide(case, candidate, deadline) if has_turn else None
+                candidate = await self._read(review)
+                reviewed = await self._decide(review, candidate) if has_turn else None
                 if reviewed is not None:
                     return reviewed
-                if asyncio.get_running_loop().time() > deadline - _RESERVE:
-                    return await self._give_way(case, candidate, deadline)
+                if asyncio.get_running_loop().time() > latest:
+                    return await self._give_way(review, candidate)
 
     @asynccontextmanager
     async def _turn(self, key: WorkloadKey, *, latest: float) -> AsyncIterator[bool]:
@@ -106,21 +133,28 @@ class Admission:
         cost every request its time.
         """
         lock = self._turns.setdefault(key, asyncio.Lock())
-        try:
-            async with asyncio.timeout_at(latest):
-                await lock.acquire()
-        except TimeoutError:
-            yield False
-            return
+        if not lock.locked():
+            await lock.acquire()  # at once
+        else:
+            try:
+                async with asyncio.timeout_at(latest):
+                    await lock.acquire()
+            except TimeoutError:
+                yield False
+                return
         try:
             yield True
         finally:
             lock.release()
 
-    async def _read(self, case: Case, deadline: float) -> Candidate:
-        now = self._clock()
-        (history,) = await self._histories.read([case.key], now=now, deadline=deadline)
-        action_id = make_action_id(now, secrets.token_bytes(RANDOM_BYTES))
+    async def _read(self, review: _Review) -> Candidate:
+        case = review.case
+        action_id = self._new_id()
+        question = Question(case.key, case.actor_name, case.context.correlation_id)
+        history = await self._histories.read(
+            question, now=time_of(action_id), deadline=review.database_deadline
+        )
+        self._outage.learn(history, now=time_of(action_id))
         labels = case.labels
         return Candidate(
             trace=make_trace(case, history, action_id=action_id),
@@ -129,58 +163,62 @@ class Admission:
             owners=owners_of(case.request.old),
         )
 
-    async def _decide(self, case: Case, candidate: Candidate, deadline: float) -> Reviewed | None:
+    async def _decide(self, review: _Review, candidate: Candidate) -> Reviewed | None:
         """Answer a request once, or return None where the history moved meanwhile."""
         earlier = find_earlier(candidate.history, candidate.trace)
         if earlier is not None and may_repeat_allow(candidate.history, earlier, candidate.trace):
-            repeated = Decision(Verdict.ALLOW, self._policy.mode)
-            answer = repeat_allow(earlier)
-            return await self._repeat(
-                case, candidate, earlier, decision=repeated, answer=answer, deadline=deadline
-            )
-        decision = decide(candidate, self._patterns.active, mode=self._policy.mode)
+            repeated = Decision(Verdict.ALLOW, review.mode)
+            return await self._repeat(review, candidate, earlier, repeated, repeat_allow(earlier))
+        decision = decide(
+            candidate,
+            review.policy,
+            Advice(self._effectiveness.table, escalation_id=self._new_id()),
+        )
         is_same_denial = (
             earlier is not None
             and earlier.verdict is decision.verdict is Verdict.DENY
+            and decision.asks is None
             and not any(objection.opens for objection in decision.objections)
         )
         if earlier is not None and is_same_denial:
-            answer = self._answer(case, candidate, decision, earlier.action_id)
-            return await self._repeat(
-                case, candidate, earlier, decision=decision, answer=answer, deadline=deadline
-            )
-        answer = self._answer(case, candidate, decision, candidate.trace.action_id)
-        recording = make_recording(case, candidate, decision, warnings=answer.warnings)
-        reviewed = _reviewed(case, candidate, answer, decision)
-        return await self._write(recording, reviewed, deadline)
+            answer = _answer(review.case, candidate, decision, earlier.action_id)
+            return await self._repeat(review, candidate, earlier, decision, answer)
+        answer = _answer(review.case, candidate, decision, candidate.trace.action_id)
+        recording = make_recording(review.case, candidate, decision, warnings=answer.warnings)
+        reviewed = describe_reviewed(review.case, candidate, answer, decision)
+        return await self._record(review, recording, reviewed)
 
     async def _repeat(
         self,
-        case: Case,
+        review: _Review,
         candidate: Candidate,
         earlier: Trace,
-        *,
         decision: Decision,
         answer: Answer,
-        deadline: float,
     ) -> Reviewed | None:
         """Answer a request that is recorded already, and count the attempt."""
+        reviewed = describe_reviewed(review.case, candidate, answer, decision)
+        if reviewed.action_id is None:
+            return reviewed
         repetition = Repetition(
-            key=case.key,
+            key=review.case.key,
             expected_version=candidate.history.version,
             action_id=earlier.action_id,
             recorded_at=time_of(earlier.action_id),
             seen_at=candidate.now,
             resource_version=candidate.trace.seen.resource_version,
         )
-        reviewed = _reviewed(case, candidate, answer, decision)
-        if reviewed.action_id is not None:
-            reviewed = replace(reviewed, action_id=earlier.action_id)
-        return await self._write(repetition, reviewed, deadline)
+        reviewed = replace(reviewed, action_id=earlier.action_id)
+        try:
+            is_written = await self._histories.record(repetition, deadline=review.database_deadline)
+        except StorageUnavailableError as error:
+            # The trace is on record; only that the API server asked once more is not.
+            return replace(reviewed, failure=str(error), stage=Stage.UNCOUNTED)
+        return reviewed if is_written else None
 
-    async def _give_way(self, case: Case, candidate: Candidate, deadline: float) -> Reviewed:
+    async def _give_way(self, review: _Review, candidate: Candidate) -> Reviewed:
         """Answer a request that kept losing against others; its trace needs no version."""
-        mode = self._policy.mode
+        case, mode = review.case, review.mode
         verdict = Verdict.ALLOW if mode is Mode.AUDIT else Verdict.DENY
         decision = Decision(verdict, mode)
         action_id = None if case.request.is_dry_run else candidate.trace.action_id
@@ -191,41 +229,40 @@ class Admission:
             expected_version=None,
             decision={**recording.decision, "contention": True},
         )
-        reviewed = _reviewed(case, candidate, answer, decision)
-        written = await self._write(recording, reviewed, deadline)
+        reviewed = describe_reviewed(case, candidate, answer, decision)
+        written = await self._record(review, recording, reviewed)
         return reviewed if written is None else written
 
-    async def _write(self, write: Write, reviewed: Reviewed, deadline: float) -> Reviewed | None:
-        """Write a trace, unless this is a dry run; None where the history moved meanwhile.
-
-        What is decided stays decided when it cannot be recorded; the answer then says so.
-        """
+    async def _record(
+        self, review: _Review, recording: Recording, reviewed: Reviewed
+    ) -> Reviewed | None:
+        """Write a trace, unless this is a dry run; None where the history moved meanwhile."""
         if reviewed.action_id is None:
             return reviewed
         try:
-            (is_written,) = await self._histories.record([write], deadline=deadline)
+            is_written = await self._histories.record(recording, deadline=review.database_deadline)
         except (StorageUnavailableError, MissingPartitionError) as error:
-            answer = warn_unrecorded(reviewed.answer, str(error))
-            return replace(reviewed, answer=answer, failure=str(error))
-        return reviewed if is_written else None
+            return await self._outage.record(
+                review.case,
+                review.policy,
+                recording,
+                reviewed,
+                reason=str(error),
+                deadline=review.deadline,
+            )
+        if not is_written:
+            return None
+        self._outage.learn_opened(recording)
+        return reviewed
 
-    def _answer(
-        self, case: Case, candidate: Candidate, decision: Decision, action_id: str
-    ) -> Answer:
-        return answer_decision(
-            decision,
-            case.key,
-            now=candidate.now,
-            action_id=None if case.request.is_dry_run else action_id,
-        )
+    def _new_id(self) -> str:
+        return make_action_id(self._clock(), secrets.token_bytes(RANDOM_BYTES))
 
 
-def _reviewed(case: Case, candidate: Candidate, answer: Answer, decision: Decision) -> Reviewed:
-    return Reviewed(
-        answer,
-        mode=decision.mode,
-        actor=case.actor,
-        action_id=None if case.request.is_dry_run else candidate.trace.action_id,
-        action_type=case.change.action_type,
-        incomplete=decision.incomplete,
+def _answer(case: Case, candidate: Candidate, decision: Decision, action_id: str) -> Answer:
+    return answer_decision(
+        decision,
+        case.key,
+        now=candidate.now,
+        action_id=None if case.request.is_dry_run else action_id,
     )

@@ -10,7 +10,7 @@ from gate.domain.detection import Candidate
 from gate.domain.record import Recording, build_detections, describe_decision
 from gate.domain.request import Request, metadata_of, text_map
 from gate.domain.seal import Seal
-from gate.domain.snapshot import Part, Snapshot, take_snapshot
+from gate.domain.snapshot import Part, Snapshot, Value, take_snapshots
 from gate.domain.trace import ExecutionStatus, History, Sighting, Trace, Verdict
 from gate.domain.words import clean
 from gate.domain.workload import WorkloadKey
@@ -30,6 +30,11 @@ class Case:
     context: Context
 
     @property
+    def actor_name(self) -> str:
+        """Return the actor's name as it is recorded."""
+        return clean(self.actor.name)
+
+    @property
     def labels(self) -> dict[str, str] | None:
         """Return the workload's labels; None for a Scale, which carries none."""
         if self.request.subresource == "scale":
@@ -39,8 +44,7 @@ class Case:
 
 def open_case(request: Request, actor: Actor, *, cluster: str, seal: Seal) -> Case | None:
     """Return the change an agent's request makes, or None where it makes none."""
-    before = None if request.old is None else take_snapshot(request.old, seal)
-    after = None if request.new is None else take_snapshot(request.new, seal)
+    before, after = take_snapshots(request.old, request.new, seal)
     change = compare(request.kind, request.operation, before=before, after=after)
     if change is None:
         return None
@@ -61,7 +65,7 @@ def make_trace(case: Case, history: History, *, action_id: str) -> Trace:
     request = case.request
     metadata = metadata_of(request.old)
     version = metadata.get("resourceVersion")
-    actor = clean(case.actor.name)
+    actor = case.actor_name
     return Trace(
         action_id=action_id,
         version=history.version + 1,
@@ -78,7 +82,10 @@ def make_trace(case: Case, history: History, *, action_id: str) -> Trace:
         subresource=request.subresource,
         verdict=Verdict.ALLOW,
         status=ExecutionStatus.PENDING,
-        changed=frozenset((c.field.container, c.field.name) for c in case.change.fields),
+        changed={
+            (c.field.container, c.field.name): (_shown(c.before), _shown(c.after))
+            for c in case.change.fields
+        },
         state_after=None if case.after is None else describe_state(case.after),
         fingerprint=case.change.fingerprint,
         request_fingerprint=digest_request(
@@ -88,6 +95,8 @@ def make_trace(case: Case, history: History, *, action_id: str) -> Trace:
             actor=actor,
         ),
         request_uid=request.uid,
+        alert=case.context.alert_name,
+        correlation_id=case.context.correlation_id,
     )
 
 
@@ -116,12 +125,18 @@ def make_recording(
         ),
         opens=build_detections(candidate, decision),
         enforces=decision.enforces,
+        asks=decision.asks,
+        reserves=None if decision.approval is None else decision.approval.id,
     )
 
 
 def _changes_capacity(change: Change) -> bool:
     """Tell whether replicas or resources change; every creation and deletion changes replicas."""
     return any(part.field.part in (Part.REPLICAS, Part.RESOURCES) for part in change.fields)
+
+
+def _shown(value: Value | None) -> object:
+    return None if value is None else value.shown
 
 
 def _text(value: object) -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 # The API server rounds its time-out up to whole seconds and counts from before it connects.
 _MARGIN = timedelta(seconds=0.35)
@@ -14,6 +15,8 @@ _SECONDS = {
 }  # fmt: skip
 
 
+# The API server sends the same one with every review of a webhook.
+@lru_cache(maxsize=64)
 def read_time_limit(text: str) -> timedelta:
     """Return how long an answer may take, from a time-out as a Go duration such as `3s` or `1m0s`.
 

@@ -4,20 +4,18 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPMethod, HTTPStatus
 
 import structlog
 from aiohttp import web
 
-from gate.domain.message import Answer, answer_undecided
+from gate.domain.message import Answer
 from gate.domain.pattern import Mode
 from gate.domain.request import Request
 from gate.domain.trace import Verdict
 from gate.domain.words import escape
-from gate.errors import MissingPartitionError, StorageUnavailableError
-from gate.services.admission import Admission, Reviewed
+from gate.services.admission import Admission
+from gate.services.reviewed import Reviewed, Stage
 from gate.telemetry import Metrics
 from gate.webhook.deadline import read_time_limit
 from gate.webhook.http_log import find_origin
@@ -37,21 +35,6 @@ _OVERRUN = 0.1
 _LOGGED_AT_MOST = 400
 # Anybody who reaches the port can cause these: they are counted, and do not fill the log.
 _FROM_STRANGERS = (Reason.UNKNOWN_PATH, Reason.WRONG_TOKEN)
-
-
-class Stage(StrEnum):
-    """What could not be done for a review, as counted."""
-
-    UNDECIDED = "undecided"
-    UNRECORDED = "unrecorded"
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """How a review ended, and where it failed if it did."""
-
-    reviewed: Reviewed
-    stage: Stage | None = None
 
 
 def make_review_app(
@@ -98,9 +81,9 @@ class _Webhook:
             review = parse_review(raw)
         except RejectedRequestError as rejection:
             return self._reject(rejection)
-        outcome = await self._review(review, deadline)
-        body = render_response(outcome.reviewed.answer, review)
-        self._account(review, outcome, took=time.perf_counter() - received)
+        reviewed = await self._review(review, deadline)
+        body = render_response(reviewed.answer, review)
+        self._account(review, reviewed, took=time.perf_counter() - received)
         return web.Response(body=body, content_type=_JSON)
 
     async def answer_unknown_path(self, _: web.Request) -> web.Response:
@@ -133,31 +116,25 @@ class _Webhook:
             response.headers["Allow"] = HTTPMethod.POST
         return response
 
-    async def _review(self, review: Request | Ungoverned, deadline: float) -> _Outcome:
-        """Let the admission decide; where it cannot, failure mode `open` admits with a warning."""
+    async def _review(self, review: Request | Ungoverned, deadline: float) -> Reviewed:
+        """Let the admission decide; where gate itself fails, so does the failure mode."""
         if isinstance(review, Ungoverned):
-            return _Outcome(Reviewed(Answer(Verdict.ALLOW), self._mode))
+            return Reviewed(Answer(Verdict.ALLOW), self._mode)
         try:
             async with asyncio.timeout_at(deadline + _OVERRUN):
-                reviewed = await self._admission.review(review, deadline=deadline)
-        except (StorageUnavailableError, MissingPartitionError) as error:
-            return self._give_up(str(error))
+                return await self._admission.review(review, deadline=deadline)
         except TimeoutError:
-            return self._give_up("the review was not finished before the API server's time-out")
+            reason = "the review was not finished before the API server's time-out"
         except Exception as error:  # noqa: BLE001 - a bug must not stand in the way of a workload
             log.error(  # noqa: TRY400 - a traceback may quote secrets
                 "admission.failed", exception=type(error).__name__, where=find_origin(error)
             )
-            return self._give_up("an internal error, which gate's log describes")
-        return _Outcome(reviewed, Stage.UNRECORDED if reviewed.failure else None)
+            reason = "an internal error, which gate's log describes"
+        return self._admission.fail(review, reason)
 
-    def _give_up(self, reason: str) -> _Outcome:
-        reviewed = Reviewed(answer_undecided(reason), self._mode, failure=reason)
-        return _Outcome(reviewed, Stage.UNDECIDED)
-
-    def _account(self, review: Request | Ungoverned, outcome: _Outcome, *, took: float) -> None:
+    def _account(self, review: Request | Ungoverned, reviewed: Reviewed, *, took: float) -> None:
         """Count an answered review, and write its one line."""
-        reviewed, metrics = outcome.reviewed, self._metrics
+        metrics = self._metrics
         kind = review.kind if isinstance(review, Request) else None
         metrics.duration.observe(took)
         metrics.reviews.labels(
@@ -167,11 +144,11 @@ class _Webhook:
             reviewed.mode,
         ).inc()
         metrics.count_incomplete(reviewed.incomplete)
-        if outcome.stage is not None:
-            metrics.failures.labels(outcome.stage).inc()
+        if reviewed.stage is not None:
+            metrics.failures.labels(reviewed.stage).inc()
         elif kind is not None and reviewed.actor is None:
             metrics.unrecognised.inc()
-        _log_admission(review, outcome, took=took)
+        _log_admission(review, reviewed, took=took)
 
 
 def _check_form(http: web.Request) -> None:
@@ -220,13 +197,12 @@ def _too_large() -> RejectedRequestError:
     )
 
 
-def _log_admission(review: Request | Ungoverned, outcome: _Outcome, *, took: float) -> None:
+def _log_admission(review: Request | Ungoverned, reviewed: Reviewed, *, took: float) -> None:
     """Write what was answered, never what the objects hold."""
-    reviewed = outcome.reviewed
     event = "admission.allowed" if reviewed.answer.verdict is Verdict.ALLOW else "admission.denied"
-    if outcome.stage is Stage.UNDECIDED:
+    if reviewed.stage is Stage.UNDECIDED:
         event = "admission.undecided"
-    write = log.error if outcome.stage is not None else log.info
+    write = log.info if reviewed.stage is None else log.error
     details: dict[str, object] = {
         "uid": _bounded(review.uid),
         "operation": review.operation,
@@ -242,7 +218,7 @@ def _log_admission(review: Request | Ungoverned, outcome: _Outcome, *, took: flo
             "action_id": reviewed.action_id,
         }
     if reviewed.failure is not None:
-        details["failure"] = _bounded(reviewed.failure)
+        details |= {"stage": reviewed.stage, "failure": _bounded(reviewed.failure)}
     write(event, **details)
 
 

@@ -1,6 +1,5 @@
 """One admission in order: what is read, what is written, and what happens when neither works."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,8 +8,9 @@ import pytest
 from gate.domain.pattern import Mode, Scope
 from gate.domain.record import Write
 from gate.domain.trace import ExecutionStatus, History, Verdict
-from gate.domain.workload import WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.ports import Question
+from gate.services.reviewed import Stage
 from tests.fakes.histories import MemoryHistories
 from tests.timeline import (
     SCALE_OSCILLATION,
@@ -26,10 +26,8 @@ _DOWN_UP = (Step(0, 3), Step(10, 5))
 class BusyHistories(MemoryHistories):
     """Histories that somebody else changes whenever a version is compared."""
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        if all(write.expected_version is None for write in writes):
-            return await super().record(writes, deadline=deadline)
-        return [False for _ in writes]
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        return write.expected_version is None and await super().record(write, deadline=deadline)
 
 
 class BrokenHistories(MemoryHistories):
@@ -40,15 +38,13 @@ class BrokenHistories(MemoryHistories):
         self._failure = failure
         self._is_readable = is_readable
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
         if not self._is_readable:
             raise self._failure
-        return await super().read(keys, now=now, deadline=deadline)
+        return await super().read(question, now=now, deadline=deadline)
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        del writes, deadline
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        del write, deadline
         raise self._failure
 
 
@@ -202,13 +198,19 @@ async def test_decision_that_cannot_be_recorded_stands_and_says_so(failure: Exce
     event = await timeline.scale(9, at=minute(0))
 
     assert event.reviewed.answer.verdict is Verdict.ALLOW
-    assert event.reviewed.answer.warnings == (f"gate: decided, but not recorded: {failure}",)
+    assert event.reviewed.answer.warnings == (f"gate: decided, not recorded: {failure}",)
     assert event.reviewed.failure == str(failure)
+    assert event.reviewed.stage is Stage.UNRECORDED
 
 
-async def test_history_that_cannot_be_read_is_a_failure_for_the_caller() -> None:
+async def test_change_whose_history_cannot_be_read_is_admitted_and_says_so() -> None:
     failure = StorageUnavailableError("no answer in 1 s")
     timeline = await start_timeline(histories=BrokenHistories(failure, is_readable=False))
 
-    with pytest.raises(StorageUnavailableError, match="no answer in 1 s"):
-        await timeline.scale(9, at=minute(0))
+    event = await timeline.scale(9, at=minute(0))
+
+    assert event.reviewed.answer.verdict is Verdict.ALLOW
+    assert event.reviewed.answer.warnings == (
+        "gate: admitted without a check, not recorded: no answer in 1 s",
+    )
+    assert event.reviewed.stage is Stage.UNDECIDED

@@ -2,13 +2,12 @@
 
 import asyncio
 import copy
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from gate.domain.change import Operation
 from gate.domain.record import Write
 from gate.domain.trace import History
-from gate.domain.workload import WorkloadKey
+from gate.ports import Question
 from tests.fakes.histories import MemoryHistories
 from tests.reviews import Body, make_scale
 from tests.timeline import Outcome, Timeline, make_request, minute, start_timeline
@@ -21,17 +20,15 @@ class SlowHistories(MemoryHistories):
 
     lost = 0
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
-        found = await super().read(keys, now=now, deadline=deadline)
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
+        found = await super().read(question, now=now, deadline=deadline)
         await asyncio.sleep(0)
         return found
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        written = await super().record(writes, deadline=deadline)
-        self.lost += written.count(False)
-        return written
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        is_written = await super().record(write, deadline=deadline)
+        self.lost += not is_written
+        return is_written
 
 
 async def race(timeline: Timeline, shown: Body, *values: int) -> list[Outcome]:

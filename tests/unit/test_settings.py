@@ -63,7 +63,7 @@ def test_defaults_need_nothing_but_the_database() -> None:
     assert settings.mode is Mode.ENFORCE
     assert settings.failure_mode == "open"
     assert settings.agents.as_rules() == AgentRules(users=("system:serviceaccount:ai-agents:*",))
-    assert settings.patterns_refresh.total_seconds() == 30
+    assert settings.patterns_refresh.total_seconds() == 15
     assert settings.partitions_months_ahead == 3
     with pytest.raises(SettingsError, match="GATE_DSN is not set: set it to the PostgreSQL URL"):
         settings.require_dsn()
@@ -141,7 +141,11 @@ def test_missing_files_are_named_with_how_to_set_them() -> None:
     ("variable", "value", "message"),
     [
         ("GATE_MODE", "foo", "mode ({}): should be 'enforce' or 'audit', not 'foo'"),
-        ("GATE_FAILURE_MODE", "closed", "failure_mode ({}): should be 'open', not 'closed'"),
+        (
+            "GATE_FAILURE_MODE",
+            "ajar",
+            "failure_mode ({}): should be 'open' or 'closed', not 'ajar'",
+        ),
         (
             "GATE_LISTEN_PORT",
             "70000",

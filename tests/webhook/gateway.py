@@ -11,15 +11,15 @@ from typing import Any
 
 import aiohttp
 
-from gate.domain.actor import AgentRules
 from gate.domain.pattern import Mode, Pattern, PatternType, Strategy
+from gate.domain.policy import FailureMode
 from gate.domain.seal import Seal
-from gate.ports import PatternListing
-from gate.services.admission import Admission, Policy
-from gate.services.patterns import PatternBook
+from gate.ports import DeclaredModes
+from gate.spool.absent import AbsentSpool
 from gate.telemetry import Metrics
 from gate.webhook.handler import make_review_app
 from gate.webhook.server import Server
+from tests.admissions import make_admission
 from tests.fakes.histories import MemoryHistories
 from tests.webhook.tls import HOST, TestAuthority
 
@@ -49,16 +49,6 @@ class Clock:
 
     def advance(self, **units: float) -> None:
         self.now += timedelta(**units)
-
-
-@dataclass(frozen=True)
-class FixedPatterns:
-    """Satisfies `Patterns` with what it is given."""
-
-    patterns: tuple[Pattern, ...]
-
-    async def list_active(self) -> PatternListing:
-        return PatternListing(self.patterns)
 
 
 @dataclass(frozen=True)
@@ -149,18 +139,19 @@ async def running_gateway(
     mode: Mode = Mode.ENFORCE,
     patterns: tuple[Pattern, ...] = (SCALE_OSCILLATION,),
     chance: float = 0.5,
+    failure_mode: FailureMode = FailureMode.OPEN,
 ) -> AsyncIterator[Gateway]:
     """Serve the real admission on a free port; `chance` is what every draw of luck gives."""
     histories = MemoryHistories() if histories is None else histories
     clock, metrics = Clock(), Metrics()
-    book = PatternBook(FixedPatterns(patterns), metrics=metrics)
-    await book.run_once()
-    admission = Admission(
+    admission = await make_admission(
         histories,
-        book,
-        policy=Policy("test", AgentRules(users=("system:serviceaccount:ai-agents:*",)), mode),
-        seal=Seal(bytes(32)),
         clock=clock,
+        seal=Seal(bytes(32)),
+        patterns=patterns,
+        modes=DeclaredModes(mode=mode, failure_mode=failure_mode),
+        effectiveness={},
+        spool=AbsentSpool(),
     )
     app = make_review_app(
         admission,

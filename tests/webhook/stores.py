@@ -1,13 +1,12 @@
 """Histories that fail in the ways a database can, and one way in which code can."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime
 
 from gate.domain.record import Write
 from gate.domain.trace import History
-from gate.domain.workload import WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.ports import Question
 from tests.fakes.histories import MemoryHistories
 
 SECRET_OF_A_BUG = "s3cret-inside-an-exception"  # noqa: S105 - planted, to be looked for
@@ -24,25 +23,21 @@ class StalledHistories(MemoryHistories):
         self.answers = asyncio.Event()
         self.is_asked = asyncio.Event()
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
         self.is_asked.set()
         try:
             async with asyncio.timeout_at(deadline):
                 await self.answers.wait()
         except TimeoutError as error:
             raise StorageUnavailableError("PostgreSQL did not answer in time") from error
-        return await super().read(keys, now=now, deadline=deadline)
+        return await super().read(question, now=now, deadline=deadline)
 
 
 class DeafHistories(MemoryHistories):
     """An adapter that forgets its deadline."""
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
-        del keys, now, deadline
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
+        del question, now, deadline
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never set
 
 
@@ -53,26 +48,24 @@ class ReadOnlyHistories(MemoryHistories):
         super().__init__()
         self.error = error
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        del writes, deadline
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        del write, deadline
         raise self.error
 
 
 class BuggyHistories(MemoryHistories):
     """An adapter with a bug, whose exception quotes what it was given."""
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
-        del keys, now, deadline
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
+        del question, now, deadline
         raise RuntimeError(f"cannot encode {SECRET_OF_A_BUG!r}")
 
 
 class ContendedHistories(MemoryHistories):
     """A history that somebody else always moves first."""
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        if all(write.expected_version is not None for write in writes):
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        if write.expected_version is not None:
             await asyncio.sleep(0)
-            return [False] * len(writes)
-        return await super().record(writes, deadline=deadline)
+            return False
+        return await super().record(write, deadline=deadline)

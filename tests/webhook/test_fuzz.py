@@ -10,17 +10,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gate.domain.actor import AgentRules
-from gate.domain.pattern import Mode
 from gate.domain.request import Request
 from gate.domain.seal import Seal
-from gate.services.admission import Admission, Policy
-from gate.services.patterns import PatternBook
-from gate.telemetry import Metrics
+from gate.ports import DeclaredModes
+from gate.spool.absent import AbsentSpool
 from gate.webhook.rejection import RejectedRequestError
 from gate.webhook.response import render_response
 from gate.webhook.review import Ungoverned, parse_review
+from tests.admissions import SEEDED, make_admission
 from tests.fakes.histories import MemoryHistories
-from tests.webhook.gateway import FIXTURES, SCALE_OSCILLATION, Clock, FixedPatterns, read_fixture
+from tests.webhook.gateway import FIXTURES, Clock, read_fixture
 
 NAMES = sorted(path.stem for path in FIXTURES.glob("*.json"))
 JSON_VALUES = st.recursive(
@@ -79,11 +78,15 @@ def parse_or_explain(raw: bytes) -> Request | Ungoverned | str:
 
 async def review_twice(request: Request) -> None:
     """Take a request all the way, and once more on the history it left."""
-    book = PatternBook(FixedPatterns((SCALE_OSCILLATION,)), metrics=Metrics())
-    await book.run_once()
-    policy = Policy("test", AgentRules(users=("*",)), Mode.ENFORCE)
-    admission = Admission(
-        MemoryHistories(), book, policy=policy, seal=Seal(bytes(32)), clock=Clock()
+    admission = await make_admission(
+        MemoryHistories(),
+        clock=Clock(),
+        seal=Seal(bytes(32)),
+        patterns=SEEDED,
+        modes=DeclaredModes(),
+        effectiveness={},
+        spool=AbsentSpool(),
+        agents=AgentRules(users=("*",)),
     )
     for _ in range(2):
         deadline = asyncio.get_running_loop().time() + 5

@@ -152,18 +152,17 @@ async def test_increase_beyond_twice_what_was_held_is_refused(gateway: Gateway) 
     assert not reply.is_allowed
 
 
-async def test_strategies_of_later_releases_deny_like_a_cooling_period_and_say_so(
+async def test_refusal_that_escalates_names_the_escalation_that_is_on_record(
     authority: TestAuthority,
 ) -> None:
     pattern = replace(SCALE_OSCILLATION, strategy=Strategy.ESCALATE_HUMAN)
     async with running_gateway(authority, patterns=(pattern,)) as gateway:
         reply = await oscillate(gateway, StoredWorkload())
 
+    asked = gateway.histories.recordings[-1].asks
     assert not reply.is_allowed
-    assert (
-        " Its strategy is escalate-human, which this release enforces as a cooling period."
-        in reply.response["status"]["message"]
-    )
+    assert asked is not None
+    assert f"a person is asked ({asked.id})" in reply.response["status"]["message"]
 
 
 async def test_audit_mode_admits_and_says_what_would_have_happened(auditing: Gateway) -> None:
