@@ -24,6 +24,9 @@ _MEANINGS = {
     "57": f"PostgreSQL is starting, stopping, or cancelled the statement; {_CHECK}",
 }
 _TRACES = "resource_action_traces"
+# What one row of many is at fault for: 21 too many rows, 22 data, 23 a constraint, 54 a limit; and
+# where it met another's: a serialization failure, a deadlock. Nothing was written then.
+_OF_ONE_ROW = ("21", "22", "23", "54", "40001", "40P01")
 
 
 @contextmanager
@@ -80,6 +83,17 @@ def is_partition_missing(error: BaseException | None) -> bool:
         and error.constraint_name is None
         and error.table_name == _TRACES
     )
+
+
+def is_about_rows(error: BaseException | None) -> bool:
+    """Tell whether a statement failed for the rows it was given: without one of them it may not."""
+    match error:
+        case asyncpg.PostgresError():
+            return (error.sqlstate or "").startswith(_OF_ONE_ROW)
+        case asyncpg.InterfaceError():
+            return isinstance(error, ValueError) and not _is_about_address(error)
+        case _:
+            return False
 
 
 def _describe_refusal(sqlstate: str) -> str:

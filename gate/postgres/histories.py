@@ -1,75 +1,112 @@
 """Histories in PostgreSQL: one statement reads them, one compares and sets their versions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from gate.domain.record import Write
-from gate.domain.trace import READ_AT_MOST, READ_BACK, History
-from gate.domain.workload import WorkloadKey
+from gate.domain.record import Recording, Write
+from gate.domain.trace import (
+    COOLINGS_AT_MOST,
+    NEARBY_BACK,
+    READ_AT_MOST,
+    READ_BACK,
+    History,
+    Nearby,
+)
 from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.ports import Question
+from gate.postgres.batching import Batches
 from gate.postgres.failures import is_partition_missing
 from gate.postgres.pool import Pool, fetch
-from gate.postgres.rows import read_history
+from gate.postgres.rows import read_history, read_nearby
 from gate.postgres.statements import load_statement
-from gate.postgres.writes import arrange_keys, arrange_writes, time_of_write
+from gate.postgres.writes import (
+    arrange_correction,
+    arrange_questions,
+    arrange_writes,
+    place_of,
+    time_of_write,
+)
 
 _READ = load_statement("read_histories")
 _WRITE = load_statement("write_traces")
+_CORRECT = load_statement("correct_trace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    question: Question
+    now: datetime
 
 
 class PostgresHistories:
-    """Reads and writes histories; any number of replicas may do so at once."""
+    """Reads and writes histories; any number of replicas may do so at once.
+
+    Of reads and of writes two statements run at once, each for all that came meanwhile.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._reads = Batches(self._read_all)
+        self._writes = Batches(self._write_all, turn_of=lambda write: write.key)
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
-        """Return each workload's history, in the order of the keys."""
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
+        """Return a workload's history."""
+        return await self._reads.submit(_Asked(question, now), deadline=deadline)
+
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        """Write where the history is still at the expected version, and tell whether it was."""
+        if isinstance(write, Recording) and write.spooled_at is not None:
+            is_recorded = await self._correct(write, deadline)
+            if is_recorded:
+                return True
+        return await self._writes.submit(write, deadline=deadline)
+
+    async def _read_all(
+        self, asked: Sequence[_Asked], deadline: float
+    ) -> list[History | Exception]:
+        questions = [each.question for each in asked]
+        now = min(each.now for each in asked)
         rows = await fetch(
             self._pool,
             _READ,
             deadline=deadline,
+            now=now,
             since=now - READ_BACK,
             at_most=READ_AT_MOST,
-            now=now,
-            **arrange_keys(keys),
+            coolings_at_most=COOLINGS_AT_MOST,
+            nearby_since=now - NEARBY_BACK,
+            nearby_at_most=READ_AT_MOST,
+            **arrange_questions(questions),
         )
-        return [read_history(key, row) for key, row in zip(keys, rows, strict=True)]
+        around: dict[object, tuple[Nearby, ...]] = {}
+        answers: list[History | Exception] = []
+        for each, row in zip(asked, rows, strict=True):
+            question, place = each.question, place_of(each.question)
+            try:
+                if place not in around:
+                    around[place] = read_nearby(question.key, row)
+                answers.append(read_history(question.key, row, now=each.now, nearby=around[place]))
+            except StorageUnavailableError as error:
+                answers.append(error)
+        return answers
 
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        """Write each item whose history is still at the expected version, and tell which were.
-
-        A workload that comes several times is written once for each round of the statement.
-        """
-        written = [False] * len(writes)
-        for round_ in _split(writes):
-            ordinals = await self._write([writes[index] for index in round_], deadline)
-            for ordinal in ordinals:
-                written[round_[ordinal - 1]] = True
-        return written
-
-    async def _write(self, writes: Sequence[Write], deadline: float) -> list[int]:
+    async def _write_all(self, writes: Sequence[Write], deadline: float) -> list[bool]:
         try:
             rows = await fetch(self._pool, _WRITE, deadline=deadline, **arrange_writes(writes))
         except StorageUnavailableError as error:
             if not is_partition_missing(error.__cause__):
                 raise
             raise MissingPartitionError(_name_months(writes)) from error
-        return [row["ordinal"] for row in rows]
+        written = {row["ordinal"] for row in rows}
+        return [ordinal in written for ordinal in range(1, len(writes) + 1)]
 
-
-def _split(writes: Sequence[Write]) -> list[list[int]]:
-    """Return the indexes in rounds, each workload at most once in each round."""
-    rounds: list[list[int]] = []
-    seen: dict[WorkloadKey, int] = {}
-    for index, write in enumerate(writes):
-        nth = seen[write.key] = seen.get(write.key, -1) + 1
-        if nth == len(rounds):
-            rounds.append([])
-        rounds[nth].append(index)
-    return rounds
+    async def _correct(self, recording: Recording, deadline: float) -> bool:
+        """Make a trace that is recorded already say what was answered; tell whether it is."""
+        (row,) = await fetch(
+            self._pool, _CORRECT, deadline=deadline, **arrange_correction(recording)
+        )
+        return bool(row["is_recorded"])
 
 
 def _name_months(writes: Sequence[Write]) -> str:

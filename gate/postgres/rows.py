@@ -1,53 +1,133 @@
 """Rows of `read_histories` as histories."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
 from gate.domain.change import ActionType, Operation
-from gate.domain.pattern import Mode
+from gate.domain.escalation import Escalation, EscalationState
+from gate.domain.pattern import Mode, Strategy
 from gate.domain.trace import (
+    READ_BACK,
+    Cooling,
     ExecutionStatus,
     History,
+    Nearby,
     OpenDetection,
     Overrides,
     Sighting,
-    State,
     Trace,
     Verdict,
 )
-from gate.domain.workload import WorkloadKey
+from gate.domain.workload import Kind, WorkloadKey
 from gate.errors import StorageUnavailableError
+
+_Types = Mapping[str, type | tuple[type, ...]]
+
+_NOTHING = type(None)
+_TEXT = (str, _NOTHING)
+_LIST = (list, _NOTHING)
+_DICT = (dict, _NOTHING)
+# What the arrays of `read_histories` hold, in their order.
+_TRACE: _Types = {
+    "action_id": str,
+    "version": int,
+    "action_timestamp": str,
+    "operation": str,
+    "subresource": str,
+    "resource_uid": _TEXT,
+    "old_resource_version": _TEXT,
+    "old_generation": (int, _NOTHING),
+    "actor": str,
+    "action_type": str,
+    "verdict": str,
+    "execution_status": str,
+    "resource_state_before": _DICT,
+    "resource_state_after": _DICT,
+    "changes": list,
+    "change_fingerprint": str,
+    "request_fingerprint": str,
+    "request_uid": str,
+    "alert_name": _TEXT,
+    "correlation_id": _TEXT,
+    "effectiveness_score": (int, float, _NOTHING),
+    "alert_resolved": object,
+    "follow_up_actions": _LIST,
+    "execution_error": _TEXT,
+    "warnings": _LIST,
+    "suggests": list,
+    "approval": _DICT,
+}
+_NEARBY: _Types = {
+    "kind": str,
+    "name": str,
+    "action_id": str,
+    "action_timestamp": str,
+    "action_type": str,
+    "execution_status": str,
+    "execution_error": _TEXT,
+    "alert_resolved": object,
+}
 
 _Expected = TypeVar("_Expected")
 
 
-def read_history(key: WorkloadKey, row: asyncpg.Record) -> History:
-    """Return what one row says of a workload.
+def read_history(
+    key: WorkloadKey, row: asyncpg.Record, *, now: datetime, nearby: tuple[Nearby, ...] = ()
+) -> History:
+    """Return what one row says of a workload to a decision at `now`.
 
     Raises StorageUnavailableError, naming the workload and the column, where a value cannot be
     understood: a history with holes would let through what it should refuse.
     """
-    try:
-        traces = [_read_trace(_typed(item, dict)) for item in _items(row["traces"])]
+    with _explained(f"the history of {key}"):
+        traces = map(_read_trace, _items(row["traces"]))
+        threshold = row["effectiveness_threshold"]
         return History(
             key=key,
             version=_typed(row["version"], int),
             labels=_typed(row["labels"] or {}, dict),
-            traces=tuple(sorted(traces, key=_order)),
+            traces=tuple(sorted((t for t in traces if now - t.seen.at <= READ_BACK), key=_order)),
             detections=tuple(
-                _read_detection(_typed(item, dict)) for item in _items(row["detections"])
+                detection
+                for detection in _each(row["detections"], _read_detection)
+                if detection.until > now
             ),
             overrides=Overrides(
                 window=_minutes(row["oscillation_window_minutes"]),
                 min_occurrences=row["pattern_min_occurrences"],
+                effectiveness_threshold=None if threshold is None else float(threshold),
             ),
+            coolings=tuple(_each(row["coolings"], _read_cooling)),
+            escalations=tuple(
+                escalation
+                for escalation in _each(row["escalations"], _read_escalation)
+                if escalation.expires_at > now
+            ),
+            nearby=nearby,
         )
+
+
+def read_nearby(key: WorkloadKey, row: asyncpg.Record) -> tuple[Nearby, ...]:
+    """Return what one row says of changes around a workload, oldest first.
+
+    Raises StorageUnavailableError as `read_history` does.
+    """
+    with _explained(f"what happened around {key}"):
+        found = [_read_nearby(key, item) for item in _items(row["nearby"])]
+        return tuple(sorted(found, key=lambda change: (change.at, change.action_id)))
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise StorageUnavailableError(
-            f"the history of {key} cannot be read ({error}); a newer release may have written it"
+            f"{what} cannot be read ({error}); a newer release may have written it"
         ) from error
 
 
@@ -56,39 +136,105 @@ def _order(trace: Trace) -> tuple[int, datetime, str]:
     return trace.version, trace.seen.at, trace.action_id
 
 
-def _read_trace(columns: Mapping[str, object]) -> Trace:
-    def text(name: str) -> str:
-        return _column(columns, name, str)
-
+def _read_trace(item: object) -> Trace:
+    (
+        action_id,
+        version,
+        at,
+        operation,
+        subresource,
+        uid,
+        resource_version,
+        generation,
+        actor,
+        action_type,
+        verdict,
+        status,
+        state_before,
+        state_after,
+        changes,
+        fingerprint,
+        request_fingerprint,
+        request_uid,
+        alert,
+        correlation_id,
+        score,
+        alert_resolved,
+        follow_ups,
+        error,
+        warnings,
+        suggests,
+        approval,
+    ) = _checked(item, _TRACE)
     return Trace(
-        action_id=text("action_id"),
-        version=_column(columns, "version", int),
+        action_id=action_id,
+        version=version,
         seen=Sighting(
-            at=_instant(text("action_timestamp")),
-            operation=Operation(text("operation")),
-            state=_state(columns, "resource_state_before"),
-            uid=_optional(columns, "resource_uid", str),
-            resource_version=_optional(columns, "old_resource_version", str),
-            generation=_optional(columns, "old_generation", int),
+            at=_instant(at),
+            operation=Operation(operation),
+            state=state_before,
+            uid=uid,
+            resource_version=resource_version,
+            generation=generation,
         ),
-        actor=text("actor"),
-        action_type=ActionType(text("action_type")),
-        subresource=text("subresource"),
-        verdict=Verdict(text("verdict")),
-        status=ExecutionStatus(text("execution_status")),
-        changed=frozenset(
-            (str(change.get("container", "")), str(change["field"]))
-            for change in _column(columns, "changes", list)
-        ),
-        state_after=_state(columns, "resource_state_after"),
-        fingerprint=text("change_fingerprint"),
-        request_fingerprint=text("request_fingerprint"),
-        request_uid=text("request_uid"),
-        decision=_column(columns, "decision", dict),
+        actor=actor,
+        action_type=ActionType(action_type),
+        subresource=subresource,
+        verdict=Verdict(verdict),
+        status=ExecutionStatus(status),
+        changed={
+            (change.get("container", ""), change["field"]): (
+                change.get("before"),
+                change.get("after"),
+            )
+            for change in changes
+        },
+        state_after=state_after,
+        fingerprint=fingerprint,
+        request_fingerprint=request_fingerprint,
+        request_uid=request_uid,
+        decision=_decision(warnings, suggests, approval),
+        alert=alert,
+        correlation_id=correlation_id,
+        score=None if score is None else float(score),
+        is_alert_firing=_is_firing(alert_resolved),
+        approval=None if approval is None else _column(approval, "escalation", str),
+        undone_by=_find_undoer(follow_ups),
+        error=error,
     )
 
 
+def _decision(
+    warnings: list[object] | None,
+    suggests: list[object],
+    approval: Mapping[str, object] | None,
+) -> dict[str, object]:
+    """Return those parts of the `decision` column that later decisions look at."""
+    decision: dict[str, object] = {}
+    if warnings:
+        decision["warnings"] = warnings
+    if suggests:
+        decision["objections"] = [{"suggests": action_type} for action_type in suggests]
+    if approval is not None:
+        decision["approval"] = approval
+    return decision
+
+
+def _is_firing(alert_resolved: object) -> bool | None:
+    """Tell whether the alert went on firing; None where that was not assessed."""
+    return not alert_resolved if isinstance(alert_resolved, bool) else None
+
+
+def _find_undoer(follow_ups: list[object] | None) -> str | None:
+    """Return who was seen to undo a change."""
+    for follow_up in follow_ups or ():
+        if isinstance(follow_up, dict) and follow_up.get("type") == "undone":
+            return _optional(follow_up, "by", str)
+    return None
+
+
 def _read_detection(columns: Mapping[str, object]) -> OpenDetection:
+    strategy = _optional(columns, "strategy", str)
     return OpenDetection(
         id=_column(columns, "id", int),
         pattern_id=_column(columns, "pattern_id", int),
@@ -99,11 +245,55 @@ def _read_detection(columns: Mapping[str, object]) -> OpenDetection:
         mode=Mode(_column(columns, "mode", str)),
         prevention_applied=_column(columns, "prevention_applied", bool),
         summary=_optional(columns, "summary", str) or "",
+        strategy=Strategy.COOLING_PERIOD if strategy is None else Strategy(strategy),
+        action_type=_optional(columns, "action_type", str),
+        actor=_optional(columns, "bound_actor", str),
     )
 
 
-def _state(columns: Mapping[str, object], name: str) -> State | None:
-    return _optional(columns, name, dict)
+def _read_cooling(columns: Mapping[str, object]) -> Cooling:
+    return Cooling(
+        pattern_id=_column(columns, "pattern_id", int),
+        detected_at=_instant(_column(columns, "detected_at", str)),
+        until=_instant(_column(columns, "until", str)),
+    )
+
+
+def _read_escalation(columns: Mapping[str, object]) -> Escalation:
+    return Escalation(
+        id=_column(columns, "id", str),
+        digest=_column(columns, "digest", str),
+        state=EscalationState(_column(columns, "state", str)),
+        expires_at=_instant(_column(columns, "expires_at", str)),
+        decided_by=_optional(columns, "decided_by", str),
+        reserved_by=_optional(columns, "reserved_by", str),
+    )
+
+
+def _read_nearby(key: WorkloadKey, item: object) -> Nearby:
+    kind, name, action_id, at, action_type, status, error, alert_resolved = _checked(item, _NEARBY)
+    return Nearby(
+        key=WorkloadKey(key.cluster, key.namespace, Kind(kind), name),
+        action_id=action_id,
+        at=_instant(at),
+        action_type=ActionType(action_type),
+        status=ExecutionStatus(status),
+        error=error,
+        is_alert_firing=_is_firing(alert_resolved),
+    )
+
+
+def _checked(item: object, types: _Types) -> list[Any]:
+    """Return the values of an array whose types are as they must be."""
+    values = _typed(item, list)
+    for (name, expected), value in zip(types.items(), values, strict=True):
+        if not isinstance(value, expected):
+            raise TypeError(f"{name} is {type(value).__name__}")
+    return values
+
+
+def _each(value: object, read: Callable[[Mapping[str, object]], _Expected]) -> Iterator[_Expected]:
+    return (read(_typed(item, dict)) for item in _items(value))
 
 
 def _column(columns: Mapping[str, object], name: str, expected: type[_Expected]) -> _Expected:

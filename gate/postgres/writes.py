@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import assert_never
 
 from gate.domain.change import Operation
+from gate.domain.escalation import NewEscalation
 from gate.domain.record import NewDetection, Recording, Repetition, Write
 from gate.domain.trace import Verdict
 from gate.domain.words import clean
 from gate.domain.workload import WorkloadKey
+from gate.ports import Question
 
 _ANY_VERSION = 0
 _RESOURCES = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
@@ -25,6 +27,25 @@ def arrange_keys(keys: Sequence[WorkloadKey]) -> dict[str, object]:
     }
 
 
+def arrange_questions(questions: Sequence[Question]) -> dict[str, object]:
+    """Return what is asked as arrays; what several ask of their surroundings is asked once."""
+    first = {place_of(question): index for index, question in reversed([*enumerate(questions)])}
+    return {
+        **arrange_keys([question.key for question in questions]),
+        "actors": [clean(question.actor) for question in questions],
+        "correlation_ids": [_storable(question.correlation_id) for question in questions],
+        "look_around": [
+            first[place_of(question)] == index for index, question in enumerate(questions)
+        ],
+    }
+
+
+def place_of(question: Question) -> tuple[str, str, str, str | None]:
+    """Return what tells whose changes, and where, are around a workload."""
+    key = question.key
+    return key.cluster, key.namespace, question.actor, question.correlation_id
+
+
 def arrange_writes(writes: Sequence[Write]) -> dict[str, object]:
     """Return the arguments of `write_traces`."""
     items = [_describe(write) for write in writes]
@@ -39,12 +60,29 @@ def arrange_writes(writes: Sequence[Write]) -> dict[str, object]:
                 ("presences", "presence"),
                 ("labels", "labels"),
                 ("traces", "trace"),
+                ("spooled_at", "spooled_at"),
                 ("detections", "detections"),
+                ("escalations", "escalation"),
+                ("reserves", "reserves"),
                 ("repeated_ids", "repeated_id"),
                 ("repeated_at", "repeated_at"),
                 ("resource_versions", "resource_version"),
             )
         },
+    }
+
+
+def arrange_correction(recording: Recording) -> dict[str, object]:
+    """Return the arguments of `correct_trace`."""
+    trace = recording.trace
+    return {
+        "action_id": trace.action_id,
+        "recorded_at": trace.seen.at,
+        "verdict": str(trace.verdict),
+        "mode": str(recording.mode),
+        "decision": recording.decision,
+        "execution_status": str(trace.status),
+        "spooled_at": recording.spooled_at,
     }
 
 
@@ -85,10 +123,13 @@ def _describe_recording(recording: Recording) -> dict[str, object]:
         "presence": presence,
         "labels": None if presence == "unknown" else recording.labels,
         "trace": _trace(recording),
+        "spooled_at": recording.spooled_at,
         "detections": {
             "opens": [_detection(detection) for detection in recording.opens],
             "enforces": list(recording.enforces),
         },
+        "escalation": None if recording.asks is None else _escalation(recording, recording.asks),
+        "reserves": recording.reserves,
     }
 
 
@@ -167,4 +208,19 @@ def _detection(detection: NewDetection) -> dict[str, object]:
         "prevention_applied": detection.prevention_applied,
         "prevention_action": detection.prevention_action,
         "prevention_details": detection.prevention_details,
+        "bound_actor": detection.bound_actor,
+    }
+
+
+def _escalation(recording: Recording, asks: NewEscalation) -> dict[str, object]:
+    return {
+        "id": asks.id,
+        "pattern_id": asks.pattern_id,
+        "action_id": recording.trace.action_id,
+        "digest": asks.digest,
+        "actor": asks.actor,
+        "change": asks.change,
+        "summary": asks.summary,
+        "requested_at": asks.requested_at.isoformat(),
+        "expires_at": asks.expires_at.isoformat(),
     }

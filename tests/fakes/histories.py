@@ -1,55 +1,70 @@
 """Histories in memory: the same compare-and-set, the same bounds of what is read back."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, product
 
-import orjson
-
-from gate.domain.change import Operation
-from gate.domain.pattern import PatternType
+from gate.domain.change import ActionType, Operation
+from gate.domain.escalation import Escalation, EscalationState
+from gate.domain.pattern import Mode, PatternType, Strategy
 from gate.domain.record import NewDetection, Recording, Repetition, Write
 from gate.domain.trace import (
+    COOLINGS_AT_MOST,
+    NEARBY_BACK,
     READ_AT_MOST,
     READ_BACK,
+    Cooling,
     History,
+    Nearby,
     OpenDetection,
     Trace,
     Verdict,
 )
 from gate.domain.workload import WorkloadKey
+from gate.ports import Question
+from tests.fakes.stored import kept_decision, stored_changes, through_json
+
+_LIVE = (EscalationState.OPEN, EscalationState.APPROVED)
+_HARMLESS = (ActionType.CREATE_WORKLOAD, ActionType.UPDATE_METADATA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A detection as it is kept, also when it no longer binds."""
+
+    open: OpenDetection
+    detected_at: datetime
+    is_resolved: bool = False
 
 
 class MemoryHistories:
     """Satisfies `Histories` without a database.
 
-    `recordings` and `repetitions` are what was written, in order; `attempts` counts them per trace.
+    `recordings` and `repetitions` are what was written, in order; `corrections` what was recorded
+    already; `attempts` counts them per trace; `notified` has the ids of opened escalations.
     """
 
     def __init__(self, pattern_types: Mapping[int, str] | None = None) -> None:
         self.recordings: list[Recording] = []
         self.repetitions: list[Repetition] = []
+        self.corrections: list[Recording] = []
         self.attempts: Counter[str] = Counter()
+        self.notified: list[str] = []
         self.reads = 0
         self._pattern_types = pattern_types or {1: PatternType.SCALE_OSCILLATION}
         self._histories: dict[WorkloadKey, History] = {}
+        self._detections: dict[WorkloadKey, list[_Stored]] = {}
+        self._escalations: dict[WorkloadKey, dict[str, Escalation]] = {}
+        self._last_seen: dict[WorkloadKey, datetime] = {}
         self._capacity_changes: set[str] = set()
         self._ids = count(1)
 
-    async def read(
-        self, keys: Sequence[WorkloadKey], *, now: datetime, deadline: float
-    ) -> list[History]:
+    async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
         del deadline
         self.reads += 1
-        return [self._read(key, now) for key in keys]
-
-    async def record(self, writes: Sequence[Write], *, deadline: float) -> list[bool]:
-        del deadline
-        return [self._record(write) for write in writes]
-
-    def _read(self, key: WorkloadKey, now: datetime) -> History:
+        key = question.key
         history = self._histories.get(key, History(key))
         recent = [trace for trace in history.traces if now - trace.seen.at <= READ_BACK]
         kept = [
@@ -60,46 +75,178 @@ class MemoryHistories:
         return replace(
             history,
             traces=tuple(sorted(kept, key=lambda trace: (trace.version, trace.action_id))),
-            detections=tuple(d for d in history.detections if d.until > now),
+            detections=self._open_detections(question, now),
+            coolings=self._coolings(key, now),
+            escalations=tuple(
+                escalation
+                for _, escalation in sorted(self._escalations.get(key, {}).items())
+                if escalation.state in _LIVE and escalation.expires_at > now
+            ),
+            nearby=self._nearby(question, now),
         )
 
-    def _sort_of(self, trace: Trace) -> tuple[Verdict, bool]:
-        return trace.verdict, trace.action_id in self._capacity_changes
-
-    def _record(self, write: Write) -> bool:
+    async def record(self, write: Write, *, deadline: float) -> bool:
+        del deadline
+        if isinstance(write, Recording) and write.spooled_at is not None and self._correct(write):
+            return True
         history = self._histories.get(write.key, History(write.key))
         expected = write.expected_version
         if expected is not None and expected != history.version:
             return False
         if isinstance(write, Repetition):
-            changed = self._repeat(history, write)
-        else:
-            changed = self._append(history, write)
-        self._histories[write.key] = changed
+            self._histories[write.key] = self._repeat(history, write)
+            return True
+        if write.reserves is not None and not self._reserve(write, write.reserves):
+            return False
+        self._histories[write.key] = self._append(history, write)
+        return True
+
+    def answer_escalation(self, escalation_id: str, state: EscalationState, *, by: str) -> None:
+        """Let a person approve or deny, which moves the version of the workload."""
+        (key,) = (key for key, known in self._escalations.items() if escalation_id in known)
+        known = self._escalations[key]
+        known[escalation_id] = replace(known[escalation_id], state=state, decided_by=by)
+        self._move(key)
+
+    def free_escalation(self, escalation_id: str) -> None:
+        """Let the change that an approval let through turn out not to have been persisted."""
+        (key,) = (key for key, known in self._escalations.items() if escalation_id in known)
+        known = self._escalations[key]
+        known[escalation_id] = replace(known[escalation_id], reserved_by=None)
+        self._move(key)
+
+    def observe(self, action_id: str, **observed: object) -> None:
+        """Replace fields of a trace, as the watcher and assessments do."""
+        for key, history in self._histories.items():
+            traces = tuple(
+                replace(trace, **observed)  # type: ignore[arg-type]  # fields of the test's choice
+                if trace.action_id == action_id
+                else trace
+                for trace in history.traces
+            )
+            self._histories[key] = replace(history, traces=traces)
+
+    def _move(self, key: WorkloadKey) -> None:
+        history = self._histories[key]
+        self._histories[key] = replace(history, version=history.version + 1)
+
+    def _sort_of(self, trace: Trace) -> tuple[Verdict, bool]:
+        return trace.verdict, trace.action_id in self._capacity_changes
+
+    def _open_detections(self, question: Question, now: datetime) -> tuple[OpenDetection, ...]:
+        place = (question.key.cluster, question.key.namespace)
+        found = [
+            stored.open
+            for key, all_stored in self._detections.items()
+            for stored in all_stored
+            if not stored.is_resolved
+            and stored.open.until > now
+            and (
+                key == question.key
+                or (stored.open.actor == question.actor and (key.cluster, key.namespace) == place)
+            )
+        ]
+        return tuple(sorted(found, key=lambda detection: detection.id or 0))
+
+    def _coolings(self, key: WorkloadKey, now: datetime) -> tuple[Cooling, ...]:
+        past = [
+            Cooling(stored.open.pattern_id, stored.detected_at, stored.open.until)
+            for stored in self._detections.get(key, ())
+            if stored.open.prevention_applied
+            and stored.open.mode is Mode.ENFORCE
+            and (stored.is_resolved or stored.open.until <= now)
+            and now - stored.detected_at <= READ_BACK
+        ]
+        past.sort(key=lambda cooling: cooling.detected_at, reverse=True)
+        return tuple(past[:COOLINGS_AT_MOST])
+
+    def _nearby(self, question: Question, now: datetime) -> tuple[Nearby, ...]:
+        own: list[Nearby] = []
+        related: list[Nearby] = []
+        for key, history in self._histories.items():
+            if (key.cluster, key.namespace) != (question.key.cluster, question.key.namespace):
+                continue
+            for trace in history.traces:
+                if not _is_around(trace, now):
+                    continue
+                if trace.actor == question.actor:
+                    own.append(_as_nearby(key, trace))
+                elif (
+                    question.correlation_id is not None
+                    and trace.correlation_id == question.correlation_id
+                ):
+                    related.append(_as_nearby(key, trace))
+        newest = (sorted(found, key=_time_of)[-READ_AT_MOST:] for found in (own, related))
+        return tuple(sorted((change for found in newest for change in found), key=_time_of))
+
+    def _correct(self, write: Recording) -> bool:
+        """Make a trace say what was answered; tell whether there is one."""
+        history = self._histories.get(write.key)
+        known = () if history is None else history.traces
+        earlier = next((t for t in known if t.action_id == write.trace.action_id), None)
+        if history is None or earlier is None:
+            return False
+        corrected = replace(
+            earlier,
+            verdict=write.trace.verdict,
+            decision=kept_decision(write.decision),
+            status=earlier.status if earlier.verdict is write.trace.verdict else write.trace.status,
+        )
+        corrected = replace(corrected, approval=_approval_of(write.decision))
+        if corrected != earlier:
+            self.corrections.append(write)
+        traces = tuple(corrected if trace is earlier else trace for trace in history.traces)
+        self._histories[write.key] = replace(history, traces=traces)
+        return True
+
+    def _reserve(self, write: Recording, escalation_id: str) -> bool:
+        known = self._escalations.get(write.key, {})
+        escalation = known.get(escalation_id)
+        if (
+            escalation is None
+            or escalation.state is not EscalationState.APPROVED
+            or escalation.expires_at <= write.trace.seen.at
+        ):
+            return False
+        known[escalation_id] = replace(escalation, reserved_by=write.trace.action_id)
         return True
 
     def _append(self, history: History, write: Recording) -> History:
         version = history.version + (0 if write.expected_version is None else 1)
         seen = write.trace.seen
         is_unborn = seen.operation is Operation.CREATE and write.trace.verdict is Verdict.DENY
+        last_seen = self._last_seen.get(write.key, seen.at)
+        is_outdated = write.spooled_at is not None and seen.at < last_seen
+        self._last_seen[write.key] = max(last_seen, seen.at)
         self.recordings.append(write)
         self.attempts[write.trace.action_id] += 1
         if write.changes_capacity:
             self._capacity_changes.add(write.trace.action_id)
+        self._follow(write.key, write.enforces, seen.at)
+        self._detections.setdefault(write.key, []).extend(map(self._open, write.opens))
+        if write.asks is not None:
+            self._ask(write)
         return replace(
             history,
             version=version,
-            labels=history.labels if write.labels is None or is_unborn else write.labels,
+            labels=history.labels
+            if write.labels is None or is_unborn or is_outdated
+            else write.labels,
             traces=(*history.traces, _stored(write, version)),
-            detections=(
-                *(_enforce(open_, write.enforces) for open_ in _unexpired(history, seen.at)),
-                *map(self._open, write.opens),
-            ),
         )
+
+    def _ask(self, write: Recording) -> None:
+        asks = write.asks
+        assert asks is not None
+        self._escalations.setdefault(write.key, {})[asks.id] = Escalation(
+            asks.id, asks.digest, EscalationState.OPEN, asks.expires_at
+        )
+        self.notified.append(asks.id)
 
     def _repeat(self, history: History, write: Repetition) -> History:
         self.repetitions.append(write)
         self.attempts[write.action_id] += 1
+        self._follow(write.key, (), write.seen_at)
         return replace(
             history,
             version=history.version + 1,
@@ -107,23 +254,65 @@ class MemoryHistories:
                 _see_again(trace, write) if trace.action_id == write.action_id else trace
                 for trace in history.traces
             ),
-            detections=_unexpired(history, write.seen_at),
         )
 
-    def _open(self, new: NewDetection) -> OpenDetection:
-        fields = new.evidence["fields"]
+    def _follow(self, key: WorkloadKey, enforces: tuple[int, ...], now: datetime) -> None:
+        """Resolve what has run out, and mark what is now applied."""
+        self._detections[key] = [
+            replace(stored, is_resolved=True)
+            if stored.open.until <= now
+            else replace(stored, open=replace(stored.open, prevention_applied=True))
+            if stored.open.id in enforces
+            else stored
+            for stored in self._detections.get(key, ())
+        ]
+
+    def _open(self, new: NewDetection) -> _Stored:
+        evidence = through_json(new.evidence) or {}
+        fields = evidence["fields"]
+        action_type = evidence.get("action_type")
         assert isinstance(fields, list)
-        return OpenDetection(
-            id=next(self._ids),
-            pattern_id=new.pattern_id,
-            pattern_type=self._pattern_types[new.pattern_id],
-            evidence_kind=str(new.evidence["kind"]),
-            fields=tuple(fields),
-            until=new.until,
-            mode=new.mode,
-            prevention_applied=new.prevention_applied,
-            summary=str(new.evidence["summary"]),
+        return _Stored(
+            OpenDetection(
+                id=next(self._ids),
+                pattern_id=new.pattern_id,
+                pattern_type=self._pattern_types[new.pattern_id],
+                evidence_kind=str(evidence["kind"]),
+                fields=tuple(fields),
+                until=new.until,
+                mode=new.mode,
+                prevention_applied=new.prevention_applied,
+                summary=str(evidence["summary"]),
+                strategy=Strategy(str(new.prevention_details["strategy"])),
+                action_type=None if action_type is None else str(action_type),
+                actor=new.bound_actor,
+            ),
+            new.detected_at,
         )
+
+
+def _is_around(trace: Trace, now: datetime) -> bool:
+    return (
+        trace.verdict is Verdict.ALLOW
+        and trace.action_type not in _HARMLESS
+        and now - trace.seen.at <= NEARBY_BACK
+    )
+
+
+def _as_nearby(key: WorkloadKey, trace: Trace) -> Nearby:
+    return Nearby(
+        key=key,
+        action_id=trace.action_id,
+        at=trace.seen.at,
+        action_type=trace.action_type,
+        status=trace.status,
+        error=trace.error,
+        is_alert_firing=trace.is_alert_firing,
+    )
+
+
+def _time_of(change: Nearby) -> tuple[datetime, str]:
+    return change.at, change.action_id
 
 
 def _stored(write: Recording, version: int) -> Trace:
@@ -132,25 +321,21 @@ def _stored(write: Recording, version: int) -> Trace:
     return replace(
         trace,
         version=version,
-        seen=replace(trace.seen, state=_through_json(trace.seen.state)),
-        state_after=_through_json(trace.state_after),
-        decision=_through_json(write.decision) or {},
+        seen=replace(trace.seen, state=through_json(trace.seen.state)),
+        state_after=through_json(trace.state_after),
+        changed=stored_changes(write.parameters),
+        decision=kept_decision(write.decision),
+        approval=_approval_of(write.decision),
+        alert=write.context.alert_name,
+        correlation_id=write.context.correlation_id,
     )
 
 
-def _through_json(value: Mapping[str, object] | None) -> Mapping[str, object] | None:
-    stored: dict[str, object] | None = orjson.loads(orjson.dumps(value))
-    return stored
+def _approval_of(decision: Mapping[str, object]) -> str | None:
+    approval = decision.get("approval")
+    return str(approval["escalation"]) if isinstance(approval, Mapping) else None
 
 
 def _see_again(trace: Trace, write: Repetition) -> Trace:
     version = write.resource_version or trace.seen.resource_version
     return replace(trace, seen=replace(trace.seen, resource_version=version))
-
-
-def _unexpired(history: History, now: datetime) -> tuple[OpenDetection, ...]:
-    return tuple(detection for detection in history.detections if detection.until > now)
-
-
-def _enforce(detection: OpenDetection, enforced: tuple[int, ...]) -> OpenDetection:
-    return replace(detection, prevention_applied=True) if detection.id in enforced else detection

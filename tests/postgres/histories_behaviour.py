@@ -1,5 +1,6 @@
 """What every implementation of the port `Histories` does."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from tests.postgres.records import (
     NOW,
     WEB,
     as_stored,
+    ask,
     make_detection,
     make_recording,
     make_repetition,
@@ -28,15 +30,17 @@ class HistoriesBehaviour:
     async def test_unknown_workload_has_an_empty_history(
         self, histories: Histories, deadline: float
     ) -> None:
-        assert await histories.read([WEB], now=NOW, deadline=deadline) == [History(WEB)]
+        assert await histories.read(ask(), now=NOW, deadline=deadline) == History(WEB)
 
-    async def test_histories_come_in_the_order_of_the_keys(
+    async def test_everyone_who_asks_at_once_gets_the_answer_to_his_own_question(
         self, histories: Histories, deadline: float
     ) -> None:
         recording = make_recording(key=DATABASE)
-        await histories.record([recording], deadline=deadline)
+        await histories.record(recording, deadline=deadline)
 
-        read = await histories.read([WEB, DATABASE, WEB], now=NOW, deadline=deadline)
+        read = await asyncio.gather(
+            *(histories.read(ask(key), now=NOW, deadline=deadline) for key in (WEB, DATABASE, WEB))
+        )
 
         assert [(history.key, len(history.traces)) for history in read] == [
             (WEB, 0),
@@ -51,11 +55,11 @@ class HistoriesBehaviour:
             labels={"app": "web"}, decision={"verdict": "allow", "warnings": ["careful"]}
         )
 
-        written = await histories.record([recording], deadline=deadline)
+        written = await histories.record(recording, deadline=deadline)
 
-        assert written == [True]
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
-        assert history == History(
+        assert written is True
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        assert replace(history, nearby=()) == History(
             WEB, version=1, labels={"app": "web"}, traces=(as_stored(recording, 1),)
         )
 
@@ -64,10 +68,10 @@ class HistoriesBehaviour:
     ) -> None:
         created = make_recording(0, trace=make_trace(operation=Operation.CREATE))
         deleted = make_recording(1, trace=make_trace(operation=Operation.DELETE, at=NOW + MINUTE))
-        await histories.record([created], deadline=deadline)
-        await histories.record([deleted], deadline=deadline)
+        await histories.record(created, deadline=deadline)
+        await histories.record(deleted, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + MINUTE, deadline=deadline)
 
         assert history.traces == (as_stored(created, 1), as_stored(deleted, 2))
 
@@ -75,34 +79,38 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         first = make_recording(0)
-        await histories.record([first], deadline=deadline)
+        await histories.record(first, deadline=deadline)
 
-        written = await histories.record([make_recording(0, labels={"a": "b"})], deadline=deadline)
+        written = await histories.record(make_recording(0, labels={"a": "b"}), deadline=deadline)
 
-        assert written == [False]
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
-        assert history == History(WEB, version=1, traces=(as_stored(first, 1),))
+        assert written is False
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        assert replace(history, nearby=()) == History(WEB, version=1, traces=(as_stored(first, 1),))
 
     async def test_a_version_that_never_was_is_not_written(
         self, histories: Histories, deadline: float
     ) -> None:
-        assert await histories.record([make_recording(5)], deadline=deadline) == [False]
-        assert await histories.read([WEB], now=NOW, deadline=deadline) == [History(WEB)]
+        assert await histories.record(make_recording(5), deadline=deadline) is False
+        assert await histories.read(ask(), now=NOW, deadline=deadline) == History(WEB)
 
     async def test_one_loser_among_several_workloads_leaves_the_others_alone(
         self, histories: Histories, deadline: float
     ) -> None:
-        written = await histories.record(
-            [make_recording(3), make_recording(0, key=DATABASE)], deadline=deadline
+        written = await asyncio.gather(
+            histories.record(make_recording(3), deadline=deadline),
+            histories.record(make_recording(0, key=DATABASE), deadline=deadline),
         )
 
-        assert written == [False, True]
+        assert (*written,) == (False, True)
 
-    async def test_one_workload_twice_in_a_call_is_written_in_order(
+    async def test_writes_of_one_workload_at_once_take_their_turns_in_order(
         self, histories: Histories, deadline: float
     ) -> None:
-        written = await histories.record(
-            [make_recording(0), make_recording(0), make_recording(1)], deadline=deadline
+        written = await asyncio.gather(
+            *(
+                histories.record(make_recording(expected), deadline=deadline)
+                for expected in (0, 0, 1)
+            )
         )
 
         assert written == [True, False, True]
@@ -110,13 +118,13 @@ class HistoriesBehaviour:
     async def test_a_trace_without_expected_version_is_written_and_leaves_the_version(
         self, histories: Histories, deadline: float
     ) -> None:
-        await histories.record([make_recording(0)], deadline=deadline)
+        await histories.record(make_recording(0), deadline=deadline)
         refused = make_recording(None, trace=make_trace(verdict=Verdict.DENY, at=NOW + MINUTE))
 
-        written = await histories.record([refused], deadline=deadline)
+        written = await histories.record(refused, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + MINUTE, deadline=deadline)
-        assert written == [True]
+        history = await histories.read(ask(), now=NOW + MINUTE, deadline=deadline)
+        assert written is True
         assert history.version == 1
         assert history.traces[-1] == as_stored(refused, 1)
 
@@ -124,13 +132,13 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         recording = make_recording(0)
-        await histories.record([recording], deadline=deadline)
+        await histories.record(recording, deadline=deadline)
         repetition = make_repetition(recording.trace, 1, resource_version="101")
 
-        assert await histories.record([repetition], deadline=deadline) == [True]
-        assert await histories.record([repetition], deadline=deadline) == [False]
+        assert await histories.record(repetition, deadline=deadline) is True
+        assert await histories.record(repetition, deadline=deadline) is False
 
-        (history,) = await histories.read([WEB], now=NOW + MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + MINUTE, deadline=deadline)
         assert history.version == 2
         (trace,) = history.traces
         assert trace.seen.resource_version == "101"
@@ -140,21 +148,21 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         recording = make_recording(0)
-        await histories.record([recording], deadline=deadline)
+        await histories.record(recording, deadline=deadline)
         repetition = make_repetition(recording.trace, 1, resource_version=None)
 
-        await histories.record([repetition], deadline=deadline)
+        await histories.record(repetition, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + MINUTE, deadline=deadline)
         assert history.traces[0].seen.resource_version == "100"
 
     async def test_labels_last_seen_stay_when_a_scale_carries_none(
         self, histories: Histories, deadline: float
     ) -> None:
-        await histories.record([make_recording(0, labels={"app": "web"})], deadline=deadline)
-        await histories.record([make_recording(1, labels=None)], deadline=deadline)
+        await histories.record(make_recording(0, labels={"app": "web"}), deadline=deadline)
+        await histories.record(make_recording(1, labels=None), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
 
         assert history.labels == {"app": "web"}
 
@@ -162,12 +170,10 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         trace = make_trace(operation=Operation.CREATE, verdict=Verdict.DENY)
-        await histories.record([make_recording(0, labels={"app": "web"})], deadline=deadline)
-        await histories.record(
-            [make_recording(1, labels={"x": "y"}, trace=trace)], deadline=deadline
-        )
+        await histories.record(make_recording(0, labels={"app": "web"}), deadline=deadline)
+        await histories.record(make_recording(1, labels={"x": "y"}, trace=trace), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
 
         assert history.labels == {"app": "web"}
 
@@ -176,10 +182,10 @@ class HistoriesBehaviour:
     ) -> None:
         old = make_recording(0, trace=make_trace(at=NOW - timedelta(days=7, milliseconds=1)))
         recent = make_recording(1, trace=make_trace(at=NOW - timedelta(days=7)))
-        await histories.record([old], deadline=deadline)
-        await histories.record([recent], deadline=deadline)
+        await histories.record(old, deadline=deadline)
+        await histories.record(recent, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
 
         assert history.version == 2
         assert history.traces == (as_stored(recent, 2),)
@@ -190,9 +196,9 @@ class HistoriesBehaviour:
         for version in range(140):
             verdict = Verdict.DENY if version % 2 else Verdict.ALLOW
             trace = make_trace(verdict=verdict, at=NOW + version * timedelta(seconds=1))
-            await histories.record([make_recording(version, trace=trace)], deadline=deadline)
+            await histories.record(make_recording(version, trace=trace), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + 3 * MINUTE, deadline=deadline)
 
         assert [trace.version for trace in history.traces] == list(range(13, 141))
 
@@ -200,25 +206,25 @@ class HistoriesBehaviour:
     async def test_seventy_metadata_changes_do_not_push_a_capacity_change_out(
         self, histories: Histories, deadline: float, verdict: Verdict
     ) -> None:
-        await histories.record([make_recording(0)], deadline=deadline)
+        await histories.record(make_recording(0), deadline=deadline)
         for version in range(1, 71):
             trace = make_trace(verdict=verdict, at=NOW + version * timedelta(seconds=1))
             recording = make_recording(version, trace=trace, changes_capacity=False)
-            await histories.record([recording], deadline=deadline)
+            await histories.record(recording, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + 3 * MINUTE, deadline=deadline)
 
         assert [trace.version for trace in history.traces] == [1, *range(8, 72)]
 
     async def test_seventy_refused_capacity_changes_do_not_push_an_admitted_one_out(
         self, histories: Histories, deadline: float
     ) -> None:
-        await histories.record([make_recording(0)], deadline=deadline)
+        await histories.record(make_recording(0), deadline=deadline)
         for version in range(1, 71):
             trace = make_trace(verdict=Verdict.DENY, at=NOW + version * timedelta(seconds=1))
-            await histories.record([make_recording(version, trace=trace)], deadline=deadline)
+            await histories.record(make_recording(version, trace=trace), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW + 3 * MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW + 3 * MINUTE, deadline=deadline)
 
         assert [trace.version for trace in history.traces] == [1, *range(8, 72)]
 
@@ -227,9 +233,9 @@ class HistoriesBehaviour:
     ) -> None:
         for version, at in enumerate((NOW, NOW - 5 * MINUTE, NOW - 4 * MINUTE)):
             recording = make_recording(version, trace=make_trace(at=at))
-            await histories.record([recording], deadline=deadline)
+            await histories.record(recording, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW - 3 * MINUTE, deadline=deadline)
+        history = await histories.read(ask(), now=NOW - 3 * MINUTE, deadline=deadline)
 
         assert [trace.version for trace in history.traces] == [1, 2, 3]
 
@@ -237,10 +243,10 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         detection = make_detection(until=NOW + 30 * MINUTE)
-        await histories.record([make_recording(0, opens=(detection,))], deadline=deadline)
+        await histories.record(make_recording(0, opens=(detection,)), deadline=deadline)
 
-        (before,) = await histories.read([WEB], now=NOW + 29 * MINUTE, deadline=deadline)
-        (after,) = await histories.read([WEB], now=NOW + 30 * MINUTE, deadline=deadline)
+        before = await histories.read(ask(), now=NOW + 29 * MINUTE, deadline=deadline)
+        after = await histories.read(ask(), now=NOW + 30 * MINUTE, deadline=deadline)
 
         (found,) = before.detections
         assert found == replace(
@@ -257,10 +263,10 @@ class HistoriesBehaviour:
         assert after.detections == ()
 
     async def test_a_loser_opens_no_detection(self, histories: Histories, deadline: float) -> None:
-        await histories.record([make_recording(0)], deadline=deadline)
-        await histories.record([make_recording(0, opens=(make_detection(),))], deadline=deadline)
+        await histories.record(make_recording(0), deadline=deadline)
+        await histories.record(make_recording(0, opens=(make_detection(),)), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
 
         assert history.detections == ()
 
@@ -268,13 +274,13 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         warned = make_detection(prevention_applied=False)
-        await histories.record([make_recording(0, opens=(warned, warned))], deadline=deadline)
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
-        first, second = sorted(detection.id for detection in history.detections)
+        await histories.record(make_recording(0, opens=(warned, warned)), deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        first, second = sorted(d.id for d in history.detections if d.id is not None)
 
-        await histories.record([make_recording(1, enforces=(first,))], deadline=deadline)
+        await histories.record(make_recording(1, enforces=(first,)), deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
         assert {d.id: d.prevention_applied for d in history.detections} == {
             first: True,
             second: False,
@@ -284,10 +290,10 @@ class HistoriesBehaviour:
         self, histories: Histories, deadline: float
     ) -> None:
         detection = make_detection(until=NOW + MINUTE)
-        await histories.record([make_recording(0, opens=(detection,))], deadline=deadline)
+        await histories.record(make_recording(0, opens=(detection,)), deadline=deadline)
         later = make_recording(1, trace=make_trace(at=NOW + 2 * MINUTE))
 
-        await histories.record([later], deadline=deadline)
+        await histories.record(later, deadline=deadline)
 
-        (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
         assert history.detections == ()

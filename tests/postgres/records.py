@@ -9,11 +9,14 @@ from gate.domain.actor import Actor, Certainty
 from gate.domain.change import ActionType, Operation
 from gate.domain.context import Context
 from gate.domain.detection import Severity
+from gate.domain.escalation import NewEscalation
 from gate.domain.pattern import Mode
 from gate.domain.record import NewDetection, Recording, Repetition
 from gate.domain.trace import ExecutionStatus, Sighting, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
+from gate.ports import Question
 from gate.services.identifiers import make_action_id, time_of
+from tests.fakes.stored import kept_decision, stored_changes
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 WEB = WorkloadKey("prod", "shop", Kind.DEPLOYMENT, "web")
@@ -31,6 +34,8 @@ def make_trace(
     version: int = 1,
     resource_version: str | None = "100",
     uid: str | None = "0a9f0a52-3a34-4d63-8d1f-93a9d1e0f7c1",
+    actor: str = AGENT.name,
+    action_type: ActionType = ActionType.SCALE_DEPLOYMENT,
 ) -> Trace:
     before, after = replicas
     number = next(_numbers)
@@ -46,12 +51,12 @@ def make_trace(
             resource_version=resource_version,
             generation=7,
         ),
-        actor=AGENT.name,
-        action_type=ActionType.SCALE_DEPLOYMENT,
+        actor=actor,
+        action_type=action_type,
         subresource="",
         verdict=verdict,
         status=ExecutionStatus.BLOCKED if verdict is Verdict.DENY else ExecutionStatus.PENDING,
-        changed=frozenset({("", "replicas"), ("web", "image")}),
+        changed={("", "replicas"): (before, after), ("web", "image"): ("web:1", "web:2")},
         state_after=None if operation is Operation.DELETE else {"replicas": after},
         fingerprint=f"fingerprint {after}",
         request_fingerprint=f"request {before} {after}",
@@ -70,6 +75,9 @@ def make_recording(
     context: Context | None = None,
     decision: Mapping[str, object] | None = None,
     changes_capacity: bool = True,
+    asks: NewEscalation | None = None,
+    reserves: str | None = None,
+    spooled_at: datetime | None = None,
 ) -> Recording:
     trace = make_trace() if trace is None else trace
     before = None if trace.seen.state is None else trace.seen.state["replicas"]
@@ -92,6 +100,9 @@ def make_recording(
         decision={"verdict": str(trace.verdict)} if decision is None else decision,
         opens=opens,
         enforces=enforces,
+        asks=asks,
+        reserves=reserves,
+        spooled_at=spooled_at,
     )
 
 
@@ -114,10 +125,13 @@ def make_detection(
     prevention_applied: bool = True,
     pattern_id: int = 1,
     matching: tuple[str, ...] = (),
+    detected_at: datetime = NOW,
+    mode: Mode = Mode.ENFORCE,
+    bound_actor: str | None = None,
 ) -> NewDetection:
     return NewDetection(
         pattern_id=pattern_id,
-        detected_at=NOW,
+        detected_at=detected_at,
         confidence=0.571,
         severity=Severity.WARNING,
         action_count=3,
@@ -128,10 +142,43 @@ def make_detection(
         prevention_action="blocked" if prevention_applied else None,
         prevention_details={"strategy": "cooling-period", "response": "refuse"},
         until=until,
-        mode=Mode.ENFORCE,
+        mode=mode,
+        bound_actor=bound_actor,
     )
+
+
+def make_escalation(
+    *,
+    requested_at: datetime = NOW,
+    expires_at: datetime = NOW + timedelta(hours=1),
+    digest: str = "digest of the change",
+    pattern_id: int = 1,
+) -> NewEscalation:
+    return NewEscalation(
+        id=make_action_id(requested_at, next(_numbers).to_bytes(10)),
+        pattern_id=pattern_id,
+        digest=digest,
+        actor=AGENT.name,
+        change={"action_type": "scale_deployment", "fields": []},
+        summary="replicas went 5 → 3 → 5",
+        requested_at=requested_at,
+        expires_at=expires_at,
+    )
+
+
+def ask(
+    key: WorkloadKey = WEB, *, actor: str = AGENT.name, correlation_id: str | None = None
+) -> Question:
+    return Question(key, actor, correlation_id)
 
 
 def as_stored(recording: Recording, version: int) -> Trace:
     """Return the trace of a recording as it is read back."""
-    return replace(recording.trace, version=version, decision=recording.decision)
+    return replace(
+        recording.trace,
+        version=version,
+        changed=stored_changes(recording.parameters),
+        decision=kept_decision(recording.decision),
+        alert=recording.context.alert_name,
+        correlation_id=recording.context.correlation_id,
+    )

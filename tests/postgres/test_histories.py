@@ -1,6 +1,5 @@
-"""Histories in PostgreSQL: the common suite, what the tables then hold, and concurrency."""
+"""Histories in PostgreSQL: the common suites, and what the tables then hold."""
 
-import asyncio
 from datetime import timedelta
 
 import asyncpg
@@ -9,24 +8,24 @@ import pytest
 from gate.domain.actor import Certainty
 from gate.domain.change import Operation
 from gate.domain.context import Context
+from gate.domain.escalation import EscalationState
 from gate.domain.record import Recording
 from gate.domain.trace import Verdict
 from gate.domain.workload import Kind, WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.pool import Pool
+from tests.postgres.approvals_behaviour import ALICE, Answer, ApprovalsBehaviour
 from tests.postgres.histories_behaviour import MINUTE, HistoriesBehaviour
 from tests.postgres.records import (
-    DATABASE,
     NOW,
-    WEB,
+    ask,
     make_detection,
     make_recording,
     make_repetition,
     make_trace,
 )
-
-MANY = 20
+from tests.postgres.surroundings_behaviour import SurroundingsBehaviour
 
 
 @pytest.fixture
@@ -34,7 +33,23 @@ def histories(pool: Pool) -> PostgresHistories:
     return PostgresHistories(pool)
 
 
-class TestPostgresHistories(HistoriesBehaviour):
+@pytest.fixture
+def answer(pool: Pool) -> Answer:
+    async def answer(escalation_id: str, state: EscalationState) -> None:
+        await pool.execute(
+            "WITH decided AS (UPDATE action_escalations SET state = $2, decided_by = $3,"
+            " decided_at = now() WHERE id = $1::uuid RETURNING resource_id)"
+            " UPDATE action_histories AS h SET version = version + 1 FROM decided"
+            " WHERE h.resource_id = decided.resource_id",
+            escalation_id,
+            state,
+            ALICE,
+        )
+
+    return answer
+
+
+class TestPostgresHistories(HistoriesBehaviour, SurroundingsBehaviour, ApprovalsBehaviour):
     pass
 
 
@@ -49,7 +64,7 @@ async def test_every_column_of_a_trace_is_filled(
     context = Context("HighLoad", "critical", "model-1", 0.87, "load is high", "incident-7")
     recording = make_recording(context=context)
 
-    await histories.record([recording], deadline=deadline)
+    await histories.record(recording, deadline=deadline)
 
     row = await fetch_one(pool, "resource_action_traces")
     trace = recording.trace
@@ -94,10 +109,10 @@ async def test_attempts_are_counted(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
     recording = make_recording(0)
-    await histories.record([recording], deadline=deadline)
+    await histories.record(recording, deadline=deadline)
     for version in (1, 2, 3):
         repetition = make_repetition(recording.trace, version, resource_version="101")
-        await histories.record([repetition], deadline=deadline)
+        await histories.record(repetition, deadline=deadline)
 
     row = await fetch_one(pool, "resource_action_traces")
     history = await fetch_one(pool, "action_histories")
@@ -110,10 +125,10 @@ async def test_the_same_trace_twice_is_refused_without_a_trace_of_it(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
     recording = make_recording(0)
-    await histories.record([recording], deadline=deadline)
+    await histories.record(recording, deadline=deadline)
 
     with pytest.raises(StorageUnavailableError, match="SQLSTATE 23505"):
-        await histories.record([make_recording(1, trace=recording.trace)], deadline=deadline)
+        await histories.record(make_recording(1, trace=recording.trace), deadline=deadline)
 
     assert (await fetch_one(pool, "action_histories"))["version"] == 1
 
@@ -138,7 +153,7 @@ async def test_deletion_is_noted_and_recreation_clears_it_on_one_history(
             (Operation.CREATE, "second", allow),
         )
     ):
-        await histories.record([recording(version, operation, uid, verdict)], deadline=deadline)
+        await histories.record(recording(version, operation, uid, verdict), deadline=deadline)
         row = await fetch_one(pool, "resource_references")
         seen.append((row["resource_uid"], row["deleted_at"]))
 
@@ -156,10 +171,10 @@ async def test_deletion_is_noted_and_recreation_clears_it_on_one_history(
 async def test_a_losing_deletion_leaves_the_workload_alone(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
-    await histories.record([make_recording(0)], deadline=deadline)
+    await histories.record(make_recording(0), deadline=deadline)
     deletion = make_recording(0, trace=make_trace(operation=Operation.DELETE))
 
-    await histories.record([deletion], deadline=deadline)
+    await histories.record(deletion, deadline=deadline)
 
     assert (await fetch_one(pool, "resource_references"))["deleted_at"] is None
 
@@ -169,11 +184,11 @@ async def test_a_detection_is_stored_with_its_evidence_and_resolved_at_its_end(
 ) -> None:
     trace = make_trace()
     detection = make_detection(until=NOW + MINUTE, matching=(trace.action_id,))
-    await histories.record([make_recording(0, trace=trace, opens=(detection,))], deadline=deadline)
+    await histories.record(make_recording(0, trace=trace, opens=(detection,)), deadline=deadline)
     opened = await fetch_one(pool, "oscillation_detections")
     later = make_recording(1, trace=make_trace(at=NOW + 2 * MINUTE))
 
-    await histories.record([later], deadline=deadline)
+    await histories.record(later, deadline=deadline)
 
     resolved = await fetch_one(pool, "oscillation_detections")
     assert [str(action_id) for action_id in opened["matching_actions"]] == [trace.action_id]
@@ -192,10 +207,10 @@ async def test_a_repetition_resolves_what_has_expired_too(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
     recording = make_recording(0, opens=(make_detection(until=NOW + timedelta(seconds=1)),))
-    await histories.record([recording], deadline=deadline)
+    await histories.record(recording, deadline=deadline)
 
     await histories.record(
-        [make_repetition(recording.trace, 1, resource_version=None)], deadline=deadline
+        make_repetition(recording.trace, 1, resource_version=None), deadline=deadline
     )
 
     assert (await fetch_one(pool, "oscillation_detections"))["resolved"] is True
@@ -206,9 +221,9 @@ async def test_the_trace_survives_when_a_pattern_was_deleted_meanwhile(
 ) -> None:
     detections = (make_detection(pattern_id=9999),)
 
-    written = await histories.record([make_recording(0, opens=detections)], deadline=deadline)
+    written = await histories.record(make_recording(0, opens=detections), deadline=deadline)
 
-    assert written == [True]
+    assert written is True
     assert await pool.fetch("SELECT id FROM oscillation_detections") == []
 
 
@@ -216,21 +231,21 @@ async def test_the_trace_survives_when_a_pattern_was_deleted_meanwhile(
 async def test_text_that_postgresql_refuses_is_replaced_and_all_else_kept(
     histories: PostgresHistories, deadline: float, text: str
 ) -> None:
-    recording = make_recording(labels={text: text}, decision={"why": [text]})
+    recording = make_recording(labels={text: text}, decision={"warnings": [text]})
     kept = text.replace("\0", "\ufffd").replace("\ud800", "\ufffd")
 
-    written = await histories.record([recording], deadline=deadline)
+    written = await histories.record(recording, deadline=deadline)
 
-    (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
-    assert written == [True]
+    history = await histories.read(ask(), now=NOW, deadline=deadline)
+    assert written is True
     assert history.labels == {kept: kept}
-    assert history.traces[0].decision == {"why": [kept]}
+    assert history.traces[0].decision == {"warnings": [kept]}
 
 
 async def test_numbers_beyond_64_bits_are_kept(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
-    await histories.record([make_recording(decision={"bytes": 10**25})], deadline=deadline)
+    await histories.record(make_recording(decision={"bytes": 10**25}), deadline=deadline)
 
     stored = await pool.fetchval("SELECT decision ->> 'bytes' FROM resource_action_traces")
 
@@ -242,9 +257,9 @@ async def test_names_at_their_longest_are_kept(
 ) -> None:
     key = WorkloadKey("c" * 253, "n" * 63, Kind.DEPLOYMENT, "ü" * 253)
 
-    await histories.record([make_recording(key=key)], deadline=deadline)
+    await histories.record(make_recording(key=key), deadline=deadline)
 
-    (history,) = await histories.read([key], now=NOW, deadline=deadline)
+    history = await histories.read(ask(key), now=NOW, deadline=deadline)
     assert history.version == 1
 
 
@@ -254,7 +269,7 @@ async def test_a_missing_partition_is_named_and_nothing_is_written(
     outside = make_trace(at=NOW + timedelta(days=400))
 
     with pytest.raises(MissingPartitionError, match="2027-12"):
-        await histories.record([make_recording(trace=outside)], deadline=deadline)
+        await histories.record(make_recording(trace=outside), deadline=deadline)
 
     assert await pool.fetch("SELECT id FROM resource_references") == []
 
@@ -269,7 +284,7 @@ async def test_another_broken_check_is_no_missing_partition(
     object.__setattr__(broken, "actor", broken.action_type)
 
     with pytest.raises(StorageUnavailableError, match="SQLSTATE 23514"):
-        await histories.record([make_recording(trace=broken)], deadline=deadline)
+        await histories.record(make_recording(trace=broken), deadline=deadline)
 
 
 async def test_an_id_that_tells_another_time_is_refused(
@@ -279,88 +294,51 @@ async def test_an_id_that_tells_another_time_is_refused(
     object.__setattr__(trace.seen, "at", NOW + timedelta(milliseconds=1))
 
     with pytest.raises(StorageUnavailableError, match="SQLSTATE 23514"):
-        await histories.record([make_recording(trace=trace)], deadline=deadline)
+        await histories.record(make_recording(trace=trace), deadline=deadline)
 
 
 async def test_a_row_that_cannot_be_understood_is_an_error_that_names_the_workload(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
-    await histories.record([make_recording()], deadline=deadline)
-    await pool.execute("UPDATE resource_action_traces SET decision = '[]'")
+    await histories.record(make_recording(), deadline=deadline)
+    await pool.execute("UPDATE resource_action_traces SET action_parameters = '{}'")
 
     with pytest.raises(
         StorageUnavailableError,
-        match=r"history of shop/Deployment/web cannot be read .decision is list instead of dict",
+        match=r"history of shop/Deployment/web cannot be read .changes is NoneType",
     ):
-        await histories.read([WEB], now=NOW, deadline=deadline)
+        await histories.read(ask(), now=NOW, deadline=deadline)
 
 
 async def test_overrides_of_a_workload_are_read(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
-    await histories.record([make_recording()], deadline=deadline)
+    await histories.record(make_recording(), deadline=deadline)
     await pool.execute(
         "UPDATE action_histories SET oscillation_window_minutes = 60, pattern_min_occurrences = 5"
     )
 
-    (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
+    history = await histories.read(ask(), now=NOW, deadline=deadline)
 
     assert history.overrides.window == timedelta(minutes=60)
     assert history.overrides.min_occurrences == 5
 
 
-async def test_of_twenty_writers_on_a_new_workload_one_wins_each_version(
+async def test_what_becomes_of_a_trace_touches_no_index(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:
-    async def write_until_won(replicas: int) -> int:
-        losses = 0
-        while True:
-            (history,) = await histories.read([WEB], now=NOW, deadline=deadline)
-            trace = make_trace(replicas=(5, replicas))
-            recording = make_recording(history.version, trace=trace)
-            if await histories.record([recording], deadline=deadline) == [True]:
-                return losses
-            losses += 1
+    await histories.record(make_recording(0), deadline=deadline)
+    async with pool.acquire() as connection:
+        for status in ("executing", "completed"):
+            await connection.execute(
+                "UPDATE resource_action_traces SET execution_status = $1, attempts = attempts + 1,"
+                " effectiveness_score = 0.5, effectiveness_criteria = '{}'",
+                status,
+            )
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        rows = await connection.fetch(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
+            " WHERE relname = 'resource_action_traces_y2026m11'"
+        )
 
-    async with asyncio.TaskGroup() as group:
-        writers = [group.create_task(write_until_won(n)) for n in range(MANY)]
-
-    versions = await pool.fetch("SELECT version FROM resource_action_traces ORDER BY version")
-    assert [row["version"] for row in versions] == list(range(1, MANY + 1))
-    assert sum(writer.result() for writer in writers) > 0
-
-
-async def test_twenty_writers_of_one_version_have_exactly_one_winner(
-    histories: PostgresHistories, deadline: float
-) -> None:
-    for version in range(3):
-        async with asyncio.TaskGroup() as group:
-            writers = [
-                group.create_task(histories.record([make_recording(version)], deadline=deadline))
-                for _ in range(MANY)
-            ]
-        assert sorted(writer.result() for writer in writers) == [*[[False]] * (MANY - 1), [True]]
-
-
-async def test_writers_of_two_workloads_in_opposite_order_never_wait_in_a_circle(
-    histories: PostgresHistories, pool: Pool, deadline: float
-) -> None:
-    others = [WorkloadKey("prod", "shop", Kind.DEPLOYMENT, f"w{n}") for n in range(6)]
-    keys = [WEB, DATABASE, *others]
-
-    async def write(order: list[WorkloadKey]) -> None:
-        for _ in range(10):
-            read = await histories.read(order, now=NOW, deadline=deadline)
-            recordings = [make_recording(history.version, key=history.key) for history in read]
-            await histories.record(recordings, deadline=deadline)
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(6):
-            group.create_task(write(keys if number % 2 else keys[::-1]))
-
-    rows = await pool.fetch(
-        "SELECT h.version, count(*) AS traces FROM action_histories AS h"
-        " JOIN resource_action_traces AS t ON t.action_history_id = h.id GROUP BY h.id, h.version"
-    )
-    assert len(rows) == len(keys)
-    assert all(row["version"] == row["traces"] for row in rows)
+    assert [tuple(row) for row in rows] == [(2, 2)]

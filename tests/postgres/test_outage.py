@@ -14,10 +14,10 @@ from gate.errors import StorageUnavailableError
 from gate.postgres.embedded import EmbeddedServer
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.partitions import PostgresPartitions
-from gate.postgres.patterns import PostgresPatterns
+from gate.postgres.policy import PostgresPolicy
 from gate.postgres.pool import Pool, close_pool, open_pool
 from gate.postgres.schema import migrate
-from tests.postgres.records import NOW, WEB, make_recording
+from tests.postgres.records import NOW, WEB, ask, make_recording
 from tests.postgres.servers import binaries_of, legs, open_house
 
 SHORT = 0.6
@@ -26,10 +26,8 @@ LATE = 1.5
 
 Call = Callable[[PostgresHistories, float], Awaitable[object]]
 CALLS: dict[str, Call] = {
-    "read": lambda histories, deadline: histories.read([WEB], now=NOW, deadline=deadline),
-    "record": lambda histories, deadline: histories.record(
-        [make_recording(None)], deadline=deadline
-    ),
+    "read": lambda histories, deadline: histories.read(ask(), now=NOW, deadline=deadline),
+    "record": lambda histories, deadline: histories.record(make_recording(None), deadline=deadline),
 }
 
 
@@ -87,7 +85,7 @@ async def call_until_answered(histories: PostgresHistories) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
-                await histories.read([WEB], now=NOW, deadline=soon())
+                await histories.read(ask(), now=NOW, deadline=soon())
             except StorageUnavailableError:
                 await asyncio.sleep(0.02)
             else:
@@ -122,7 +120,7 @@ async def test_a_caller_that_gives_up_leaves_no_connection_behind(
         for _ in range(5):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await histories.read([WEB], now=NOW, deadline=soon(30))
+                    await histories.read(ask(), now=NOW, deadline=soon(30))
 
     await call_until_answered(histories)
 
@@ -131,12 +129,12 @@ async def test_a_statement_that_waits_for_a_lock_is_cancelled_and_leaves_nothing
     server: EmbeddedServer, own_pool: Pool
 ) -> None:
     histories = PostgresHistories(own_pool)
-    await histories.record([make_recording(0)], deadline=soon(10))
+    await histories.record(make_recording(0), deadline=soon(10))
     other = await asyncpg.connect(server.dsn)
     async with other.transaction():
         await other.execute("SELECT id FROM action_histories FOR UPDATE")
         with pytest.raises(StorageUnavailableError, match="did not answer in time"):
-            await histories.record([make_recording(1)], deadline=soon())
+            await histories.record(make_recording(1), deadline=soon())
         waiting = await other.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         )
@@ -150,7 +148,7 @@ async def test_an_exhausted_pool_is_an_outage_with_a_reason(own_pool: Pool) -> N
     held = [await own_pool.acquire() for _ in range(3)]
 
     with pytest.raises(StorageUnavailableError, match="did not answer in time"):
-        await PostgresHistories(own_pool).read([WEB], now=NOW, deadline=soon(0.1))
+        await PostgresHistories(own_pool).read(ask(), now=NOW, deadline=soon(0.1))
 
     for connection in held:
         await own_pool.release(connection)
@@ -165,7 +163,7 @@ async def test_a_stopped_server_is_an_outage_at_once_and_its_return_is_noticed(
         histories = PostgresHistories(pool)
         await call_until_answered(histories)
 
-    for call in (*CALLS.values(), lambda *_: PostgresPatterns(pool).list_active()):
+    for call in (*CALLS.values(), lambda *_: PostgresPolicy(pool).read()):
         with pytest.raises(StorageUnavailableError, match="GATE_DSN"):
             await call(histories, soon())
 
@@ -187,7 +185,7 @@ async def test_connections_that_the_server_ended_are_replaced(
     await administrator.close()
 
     await call_until_answered(histories)
-    (history,) = await histories.read([WEB], now=NOW, deadline=soon())
+    history = await histories.read(ask(), now=NOW, deadline=soon())
     assert history.key == WEB
 
 
@@ -205,7 +203,7 @@ async def test_what_is_wrong_with_the_address_is_said(
     pool = await open_pool(wrong, size=1, application_name="gate-tests")
 
     with pytest.raises(StorageUnavailableError, match=words) as caught:
-        await PostgresHistories(pool).read([WEB], now=NOW, deadline=soon(10))
+        await PostgresHistories(pool).read(ask(), now=NOW, deadline=soon(10))
 
     assert "s3cret" not in str(caught.value)
     await close_pool(pool, grace=1)
@@ -218,7 +216,7 @@ async def test_a_database_without_the_schema_says_to_migrate(
         pool = await open_pool(server.dsn, size=1, application_name="gate-tests")
 
         with pytest.raises(StorageUnavailableError, match="run `gate migrate`"):
-            await PostgresHistories(pool).read([WEB], now=NOW, deadline=soon(10))
+            await PostgresHistories(pool).read(ask(), now=NOW, deadline=soon(10))
 
         await close_pool(pool, grace=5)
 
@@ -229,7 +227,7 @@ async def test_a_pool_opens_while_the_database_is_down() -> None:
     )
 
     with pytest.raises(StorageUnavailableError, match="cannot be reached") as caught:
-        await PostgresHistories(pool).read([WEB], now=NOW, deadline=soon(10))
+        await PostgresHistories(pool).read(ask(), now=NOW, deadline=soon(10))
 
     assert "s3cret" not in str(caught.value)
     await close_pool(pool, grace=1)

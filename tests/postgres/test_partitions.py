@@ -50,9 +50,9 @@ async def test_the_last_millisecond_of_a_month_has_its_partition(
     last = make_trace(at=datetime(2027, 7, 31, 23, 59, 59, 999000, tzinfo=UTC))
     next_ = make_trace(at=datetime(2027, 8, 1, tzinfo=UTC))
 
-    assert await histories.record([make_recording(trace=last)], deadline=deadline) == [True]
+    assert await histories.record(make_recording(trace=last), deadline=deadline) is True
     with pytest.raises(MissingPartitionError, match="2027-08"):
-        await histories.record([make_recording(1, trace=next_)], deadline=deadline)
+        await histories.record(make_recording(1, trace=next_), deadline=deadline)
 
 
 async def test_partitions_take_traces_while_more_are_made(pool: Pool, deadline: float) -> None:
@@ -61,13 +61,13 @@ async def test_partitions_take_traces_while_more_are_made(pool: Pool, deadline: 
     async with asyncio.TaskGroup() as group:
         group.create_task(partitions.ensure(now=JULY, months_ahead=6))
         writers = [
-            group.create_task(histories.record([make_recording(None)], deadline=deadline))
+            group.create_task(histories.record(make_recording(None), deadline=deadline))
             for _ in range(20)
         ]
 
-    assert [True] in [writer.result() for writer in writers]
+    assert True in [writer.result() for writer in writers]
     assert await pool.fetchval("SELECT count(*) FROM resource_action_traces") == sum(
-        writer.result() == [True] for writer in writers
+        writer.result() for writer in writers
     )
 
 

@@ -26,7 +26,7 @@ async def traces(pool: Pool, deadline: float) -> PostgresTraces:
         make_recording(0, key=ELSEWHERE),
         make_recording(0, key=DATABASE),
     ):
-        await histories.record([recording], deadline=deadline)
+        await histories.record(recording, deadline=deadline)
     return PostgresTraces(pool)
 
 
