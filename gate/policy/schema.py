@@ -55,6 +55,7 @@ class Alerting(Section):
     """Names of channels. Default: the configured ones."""
 
 
+_A_DAY = 24 * 60  # minutes; what happened around a workload is read no further back
 _Description = Annotated[str, Field(max_length=1000)]
 
 
@@ -149,8 +150,8 @@ class CascadingFailure(PatternSection):
     )
     """What it is for, in words for people. Default: those of its type."""
 
-    time_window_minutes: Window = 60
-    """Minutes within which the occurrences count. Default 60."""
+    time_window_minutes: Annotated[int, Field(gt=0, le=_A_DAY)] = 60
+    """Minutes within which the occurrences count, at most a day. Default 60."""
 
     thresholds: CascadeSection = CascadeSection()
     """Thresholds of this type."""

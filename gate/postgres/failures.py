@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import asyncpg
 
-from gate.errors import StorageUnavailableError
+from gate.errors import StorageUnavailableError, UnusableRecordError
 
 _CHECK = "check that it is running and that GATE_DSN names it"
 _MEANINGS = {
@@ -26,7 +26,8 @@ _MEANINGS = {
 _TRACES = "resource_action_traces"
 # What one row of many is at fault for: 21 too many rows, 22 data, 23 a constraint, 54 a limit; and
 # where it met another's: a serialization failure, a deadlock. Nothing was written then.
-_OF_ONE_ROW = ("21", "22", "23", "54", "40001", "40P01")
+_MET = ("40001", "40P01")
+_OF_ONE_ROW = ("21", "22", "23", "54", *_MET)
 
 
 @contextmanager
@@ -45,10 +46,15 @@ def translated() -> Iterator[None]:
 
 
 def raise_unavailable(error: BaseException) -> NoReturn:
-    """Raise StorageUnavailableError with what failed and what to check."""
+    """Raise StorageUnavailableError with what failed and what to check.
+
+    It is an UnusableRecordError where these rows can never be written, whoever tries again.
+    """
     # What is said about an address that cannot be parsed quotes parts of it, the password too.
     cause = None if _is_about_address(error) else error
-    raise StorageUnavailableError(_describe(error)) from cause
+    is_for_ever = is_about_rows(error) and not is_partition_missing(error) and not _is_met(error)
+    kind = UnusableRecordError if is_for_ever else StorageUnavailableError
+    raise kind(_describe(error)) from cause
 
 
 def _describe(error: BaseException) -> str:
@@ -94,6 +100,10 @@ def is_about_rows(error: BaseException | None) -> bool:
             return isinstance(error, ValueError) and not _is_about_address(error)
         case _:
             return False
+
+
+def _is_met(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) and error.sqlstate in _MET
 
 
 def _describe_refusal(sqlstate: str) -> str:

@@ -23,7 +23,7 @@ from gate.domain.trace import (
     Verdict,
 )
 from gate.domain.workload import Kind, WorkloadKey
-from gate.errors import StorageUnavailableError
+from gate.errors import UnusableRecordError
 
 _Types = Mapping[str, type | tuple[type, ...]]
 
@@ -80,7 +80,7 @@ def read_history(
 ) -> History:
     """Return what one row says of a workload to a decision at `now`.
 
-    Raises StorageUnavailableError, naming the workload and the column, where a value cannot be
+    Raises UnusableRecordError, naming the workload and the column, where a value cannot be
     understood: a history with holes would let through what it should refuse.
     """
     with _explained(f"the history of {key}"):
@@ -114,7 +114,7 @@ def read_history(
 def read_nearby(key: WorkloadKey, row: asyncpg.Record) -> tuple[Nearby, ...]:
     """Return what one row says of changes around a workload, oldest first.
 
-    Raises StorageUnavailableError as `read_history` does.
+    Raises UnusableRecordError as `read_history` does.
     """
     with _explained(f"what happened around {key}"):
         found = [_read_nearby(key, item) for item in _items(row["nearby"])]
@@ -126,7 +126,7 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
-        raise StorageUnavailableError(
+        raise UnusableRecordError(
             f"{what} cannot be read ({error}); a newer release may have written it"
         ) from error
 
