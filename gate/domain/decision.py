@@ -133,7 +133,7 @@ def decide(candidate: Candidate, policy: Policy, advice: Advice | None = None) -
     objections: list[Objection] = []
     incomplete: list[tuple[PatternType, str]] = []
     for pattern in policy.patterns:
-        if not pattern.scope.covers(history.key, history.labels):
+        if not _is_watched(candidate, pattern):
             continue
         examination = JUDGES[pattern.type].examine(candidate, pattern)
         incomplete += [(pattern.type, reason) for reason in examination.incomplete]
@@ -174,6 +174,22 @@ def _refuse(candidate: Candidate, decision: Decision, policy: Policy, advice: Ad
         asked=asking.asked,
         is_flooded=asking.is_flooded,
     )
+
+
+def _is_watched(candidate: Candidate, pattern: Pattern) -> bool:
+    """Tell whether a pattern looks at a change: by the labels before it or after it.
+
+    One that has promised something does so in any case: to drop a label frees nobody, and an outage
+    may hide them.
+    """
+    history = candidate.history
+    if any(
+        pattern.scope.covers(history.key, labels)
+        for labels in candidate.labels or (history.labels,)
+    ):
+        return True
+    is_bound = any(detection.pattern_id == pattern.id for detection in history.detections)
+    return is_bound and pattern.scope.covers_place(history.key)
 
 
 def _is_denied(decision: Decision) -> bool:

@@ -44,13 +44,15 @@ class Severity(StrEnum):
 class Candidate:
     """The change under judgement: as a trace that may come to be, with the history before it.
 
-    `owners` names the field manager of a field, where the object tells.
+    `owners` names the field manager of a field, where the object tells. `labels` are those before
+    and after the change; where there are none, those last seen count.
     """
 
     trace: Trace
     change: Change
     history: History
     owners: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[Mapping[str, str], ...] = ()
 
     @property
     def now(self) -> datetime:

@@ -46,6 +46,7 @@ _WHY = {
         "every further workload that is changed may be left unhealthy like those before it."
     ),
 }
+_TRACE = "Trace: "
 CONTENTION_WAIT = timedelta(seconds=1)
 CLOSED_WAIT = timedelta(seconds=5)
 _OTHERWISE = (
@@ -153,13 +154,37 @@ def answer_closed(key: WorkloadKey, *, reason: str, action_id: str | None) -> An
     )
 
 
+def answer_unreserved(key: WorkloadKey, *, reason: str, action_id: str | None) -> Answer:
+    """Refuse a change that only an approval admits, where that could not be reserved."""
+    audit = {"action-id": action_id} if action_id else {}
+    seconds = CLOSED_WAIT.seconds
+    return Answer(
+        Verdict.DENY,
+        message="\n".join(
+            (
+                f"gate could not reserve the approval of this change of {_name(key)}, which lets it"
+                f" through once and no second time.",
+                f"What failed: {escape(reason, limit=400)}.",
+                f"The approval stands; repeat the change as it is in {seconds} s.",
+                _OTHERWISE,
+                _trace(action_id),
+            )
+        ),
+        causes=(Cause("ApprovalUnreserved", escape(reason, limit=400), ""),),
+        retry_after=CLOSED_WAIT,
+        audit={**audit, "verdict": Verdict.DENY},
+    )
+
+
 def warn_undecided(answer: Answer, reason: str, *, is_kept: bool) -> Answer:
     """Add to an answer that it was given without the history, and what became of its trace."""
     kept = "recorded here until PostgreSQL takes it" if is_kept else "not recorded"
-    what = "admitted without a check" if answer.verdict is Verdict.ALLOW else "history not asked"
+    is_unchecked = answer.verdict is Verdict.ALLOW and not answer.warnings
+    what = "admitted without a check" if is_unchecked else "history not asked"
     if not is_kept:  # an id that nothing is on record by would mislead
         audit = {name: text for name, text in answer.audit.items() if name != "action-id"}
-        answer = replace(answer, audit=audit)
+        lines = [line for line in answer.message.split("\n") if not line.startswith(_TRACE)]
+        answer = replace(answer, audit=audit, message="\n".join(lines))
     return _add_warning(answer, f"gate: {what}, {kept}: {reason}")
 
 
@@ -322,7 +347,7 @@ def _name(key: WorkloadKey) -> str:
 
 
 def _trace(action_id: str | None) -> str:
-    return f"Trace: {action_id}" if action_id else "Dry run: nothing is recorded."
+    return f"{_TRACE}{action_id}" if action_id else "Dry run: nothing is recorded."
 
 
 def _fields(objection: Objection) -> tuple[str, ...]:

@@ -92,10 +92,14 @@ class Scope:
 
     def covers(self, key: WorkloadKey, labels: Mapping[str, str]) -> bool:
         """Tell whether the pattern watches this workload."""
-        return (
-            (not self.kinds or key.kind in self.kinds)
-            and (not self.namespaces or any(is_match(g, key.namespace) for g in self.namespaces))
-            and all(labels.get(name) == value for name, value in (self.labels or {}).items())
+        return self.covers_place(key) and all(
+            labels.get(name) == value for name, value in (self.labels or {}).items()
+        )
+
+    def covers_place(self, key: WorkloadKey) -> bool:
+        """Tell whether the pattern watches workloads of this kind and namespace."""
+        return (not self.kinds or key.kind in self.kinds) and (
+            not self.namespaces or any(is_match(g, key.namespace) for g in self.namespaces)
         )
 
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from gate.domain.change import ActionType
 from gate.domain.corroboration import RACING, SETTLING, Effect, judge_effects
-from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import ExecutionStatus, History, Trace, Verdict
 
 _UNGENERATED = (ActionType.UPDATE_METADATA, ActionType.CREATE_WORKLOAD)
@@ -30,12 +29,12 @@ def may_repeat_allow(history: History, earlier: Trace, candidate: Trace) -> bool
         return False
     if earlier.request_uid == candidate.request_uid:
         return True
-    if earlier.status not in (ExecutionStatus.PENDING, ExecutionStatus.EXECUTING):
+    if earlier.status is not ExecutionStatus.PENDING:
         return False
     later = history.traces[history.traces.index(earlier) + 1 :]
     if any(trace.seen.state == earlier.state_after for trace in later):
         return False
-    effects = judge_effects(history.traces, REPLICAS, candidate=candidate)
+    effects = judge_effects(history.traces, None, candidate=candidate)
     return all(effect is not Effect.TOOK for trace, effect in effects if trace is earlier)
 
 

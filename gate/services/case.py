@@ -41,6 +41,14 @@ class Case:
             return None
         return text_map(metadata_of(self.request.latest).get("labels"))
 
+    @property
+    def label_sets(self) -> tuple[dict[str, str], ...]:
+        """Return the labels before and after the change; none for a Scale."""
+        if self.request.subresource == "scale":
+            return ()
+        bodies = (body for body in (self.request.old, self.request.new) if body is not None)
+        return tuple(text_map(metadata_of(body).get("labels")) for body in bodies)
+
 
 def open_case(request: Request, actor: Actor, *, cluster: str, seal: Seal) -> Case | None:
     """Return the change an agent's request makes, or None where it makes none."""

@@ -14,6 +14,7 @@ from gate.domain.message import (
     answer_closed,
     answer_decision,
     answer_undecided,
+    answer_unreserved,
     repeat_allow,
     warn_undecided,
     warn_unrecorded,
@@ -74,12 +75,13 @@ class Outage:
         # Nobody is asked twice: whether a person was asked already, only the database knows.
         decision = replace(decide(candidate, policy), asks=None, asked=None)
         answer = _answer(case, candidate, decision, policy, reason)
-        decision = replace(decision, verdict=answer.verdict)
         if earlier is not None and earlier.verdict is answer.verdict is Verdict.DENY:
             return _repeat(
                 case, candidate, earlier, decision=decision, answer=answer, reason=reason
             )
         recording = make_recording(case, candidate, decision, warnings=answer.warnings)
+        if answer.verdict is not decision.verdict:
+            recording = _deny(recording)
         is_kept = await self._keep(case, recording, reason, deadline=deadline)
         self._detections.learn_opened(recording)
         return replace(
@@ -102,13 +104,18 @@ class Outage:
     ) -> Reviewed:
         """Keep a decided trace that the database did not confirm; it may have it all the same.
 
-        Failure mode `closed` admits nothing that the database has not on record.
+        Failure mode `closed` admits nothing that the database has not on record. Nor does any mode
+        admit by an approval that may not be reserved: somebody else could use it as well.
         """
-        answer = reviewed.answer
-        if answer.verdict is Verdict.ALLOW and _is_closed(case.key.namespace, policy):
-            answer = answer_closed(case.key, reason=reason, action_id=recording.trace.action_id)
+        answer, action_id = reviewed.answer, recording.trace.action_id
+        if recording.reserves is not None:
+            answer = answer_unreserved(case.key, reason=reason, action_id=action_id)
+            recording = _deny(recording)
+        elif answer.verdict is Verdict.ALLOW and _is_closed(case.key.namespace, policy):
+            answer = answer_closed(case.key, reason=reason, action_id=action_id)
             recording = _deny(recording)
         is_kept = await self._keep(case, recording, reason, deadline=deadline)
+        self._detections.learn_opened(recording)
         return replace(
             reviewed,
             answer=warn_unrecorded(answer, reason, is_kept=is_kept),
@@ -123,7 +130,6 @@ class Outage:
         history = History(
             key=case.key,
             version=len(waiting),
-            labels=case.labels or {},
             traces=tuple(
                 replace(recording.trace, version=version, decision=recording.decision)
                 for version, recording in enumerate(waiting, start=1)
@@ -135,6 +141,7 @@ class Outage:
             change=case.change,
             history=history,
             owners=owners_of(case.request.old),
+            labels=case.label_sets,
         )
 
     async def _keep(
@@ -195,6 +202,9 @@ def _is_closed(namespace: str, policy: Policy) -> bool:
 
 def _deny(recording: Recording) -> Recording:
     """Return the trace of a change that was to be admitted, refused after all."""
-    trace = replace(recording.trace, verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
-    decision = {**recording.decision, "verdict": Verdict.DENY}
+    trace = replace(
+        recording.trace, verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED, approval=None
+    )
+    kept = {k: v for k, v in recording.decision.items() if k not in ("approval", "warnings")}
+    decision = {**kept, "verdict": Verdict.DENY}
     return replace(recording, trace=trace, decision=decision, opens=(), enforces=(), reserves=None)
