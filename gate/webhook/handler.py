@@ -177,6 +177,8 @@ async def _read_body(http: web.Request, deadline: float) -> bytes:
     if (http.content_length or 0) > BODY_AT_MOST:
         raise _too_large()
     try:
+        if http.content.is_eof():  # all of it is here, and nothing to wait for
+            return await http.read()
         async with asyncio.timeout_at(deadline):
             return await http.read()
     except web.HTTPRequestEntityTooLarge:

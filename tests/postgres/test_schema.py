@@ -21,6 +21,10 @@ TABLES = {
     "oscillation_detections",
     "action_effectiveness_metrics",
     "retention_operations",
+    "action_escalations",
+    "notification_outbox",
+    "policy_settings",
+    "leader_leases",
 }
 
 
@@ -30,7 +34,7 @@ async def test_an_empty_database_lacks_every_revision_and_a_migrated_one_none(
     before = await find_pending(empty_dsn)
     applied = await migrate(empty_dsn)
 
-    assert before == applied == ["0001"]
+    assert before == applied == ["0001", "0002"]
     assert await find_pending(empty_dsn) == []
     assert await migrate(empty_dsn) == []
 
@@ -39,7 +43,7 @@ async def test_of_ten_migrations_at_once_one_does_the_work(empty_dsn: str) -> No
     async with asyncio.TaskGroup() as group:
         calls = [group.create_task(migrate(empty_dsn)) for _ in range(10)]
 
-    assert sorted(call.result() for call in calls) == [*[[]] * 9, ["0001"]]
+    assert sorted(call.result() for call in calls) == [*[[]] * 9, ["0001", "0002"]]
 
 
 async def test_the_schema_of_a_newer_release_is_current(dsn: str, pool: Pool) -> None:
@@ -87,7 +91,7 @@ async def test_an_address_that_is_none_is_said_without_its_password(
     assert caught.value.__cause__ is None
 
 
-async def test_the_tables_of_the_specification_and_no_others_are_made(pool: Pool) -> None:
+async def test_the_tables_of_specification_and_design_and_no_others_are_made(pool: Pool) -> None:
     rows = await pool.fetch(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
         " AND relnamespace = 'public'::regnamespace"
