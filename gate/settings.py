@@ -282,8 +282,8 @@ class ServeSettings(AdmissionSettings):
     same for all replicas and for ever: another key makes equal values look different."""
 
     kubeconfig: FilePath | None = None
-    """How to ask the cluster for its UID where `cluster` is not set. Default: the pod's own service
-    account."""
+    """How to reach the cluster, for its UID where `cluster` is not set and to watch what becomes of
+    changes. Default: the pod's own service account."""
 
     @field_validator("seal_key_file")
     @classmethod

@@ -11,8 +11,13 @@ if TYPE_CHECKING:
     from testbed.controlplane import ControlPlane
 
 SHOP: Final = "shop"
+PAYMENTS: Final = "payments"
 AGENTS: Final = "ai-agents"
 ACCOUNT: Final = "scaler"
+_SHOP: Final = {"web": 5, "api": 1, "search": 1}
+_PAYMENTS: Final = ("cart", "checkout", "invoices", "ledger")
+_DATABASE_REPLICAS: Final = 2
+_PATIENCE: Final = 2  # seconds after which a rollout that stands still has failed
 
 
 async def prepare_agent(plane: ControlPlane) -> Path:
@@ -22,7 +27,7 @@ async def prepare_agent(plane: ControlPlane) -> Path:
 
 
 async def prepare_shop(plane: ControlPlane) -> None:
-    """Create a namespace with three workloads of 5 replicas."""
+    """Create a shop and its payments."""
     service: dict[str, object] = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -33,12 +38,29 @@ async def prepare_shop(plane: ControlPlane) -> None:
         plane,
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}},
-            workload("Deployment", "web"),
-            workload("Deployment", "api"),
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": PAYMENTS}},
             service,
-            workload("StatefulSet", "db"),
+            workload("StatefulSet", "db", replicas=_DATABASE_REPLICAS),
+            *(workload("Deployment", name, replicas=count) for name, count in _SHOP.items()),
+            *(workload("Deployment", n, replicas=1, namespace=PAYMENTS) for n in _PAYMENTS),
         ],
     )
+
+
+def list_shop() -> list[tuple[str, str]]:
+    """Return namespace and name of what `prepare_shop` makes, as kubectl takes it."""
+    return [
+        (SHOP, "statefulset/db"),
+        *((SHOP, f"deployment/{name}") for name in _SHOP),
+        *((PAYMENTS, f"deployment/{name}") for name in _PAYMENTS),
+    ]
+
+
+async def lose_patience(plane: ControlPlane) -> None:
+    """Have rollouts of payments count as failed soon; only once those at the start are complete."""
+    patch = json.dumps({"spec": {"progressDeadlineSeconds": _PATIENCE}})
+    for name in _PAYMENTS:
+        await plane.kubectl("-n", PAYMENTS, "patch", "deployment", name, "--patch", patch)
 
 
 async def _apply(plane: ControlPlane, objects: list[dict[str, object]]) -> None:
