@@ -10,7 +10,8 @@ import asyncio
 import json
 import os
 import secrets
-from contextlib import AsyncExitStack
+import signal
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
@@ -23,13 +24,14 @@ from testbed.component import Component, ControlPlaneError, die_with_parent, run
 from testbed.ports import reserved_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
 START_LIMIT: Final = timedelta(seconds=90)
 KUBECTL_LIMIT: Final = timedelta(seconds=60)
 POLL: Final = 0.1
+API_SERVER: Final = "kube-apiserver"
 
 # Who may talk to the API server from the start: the user, and the groups it needs.
 STATIC_USERS: Final = {
@@ -70,6 +72,7 @@ class ControlPlane:
         self.directory = directory.absolute()
         self.kubeconfig = self.directory / "admin.kubeconfig"
         self._port = 0
+        self._etcd = 0
         self._binaries = binaries.absolute()
         self._nodes = nodes if workers else 0
         self._workers = workers
@@ -159,19 +162,36 @@ class ControlPlane:
         """Return what the API server answers to GET /metrics."""
         return (await self.kubectl("get", "--raw", "/metrics")).stdout
 
+    @asynccontextmanager
+    async def without_server(self) -> AsyncIterator[None]:
+        """Kill the API server; it is back, with all that it stored, when the block is left."""
+        (server,) = (each for each in self._components if each.name == API_SERVER)
+        await server.end(signal.SIGKILL)
+        self._components.remove(server)
+        try:
+            yield
+        finally:
+            await self._run_server(self._stack)
+            # It now ends before its clients do, for which it would wait if it were asked.
+            self._stack.push_async_callback(self._components[-1].end, signal.SIGKILL)
+
     async def wait_until_ready(self) -> None:
         """Wait until the API server says it is ready; raises ControlPlaneError after a bound."""
         await self._poll(self._is_ready, what="kube-apiserver is not ready")
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        etcd, peers, self._port = (stack.enter_context(reserved_port()) for _ in range(3))
+        ports = (stack.enter_context(reserved_port()) for _ in range(3))
+        self._etcd, peers, self._port = ports
         self._write_credentials()
-        await self._run(stack, "etcd", *self._etcd_flags(etcd, peers=peers))
-        await self._poll(lambda: _is_listening(etcd), what="etcd is not ready")
-        await self._run(stack, "kube-apiserver", *self._server_flags(etcd=etcd))
-        await self.wait_until_ready()
+        await self._run(stack, "etcd", *self._etcd_flags(self._etcd, peers=peers))
+        await self._poll(lambda: _is_listening(self._etcd), what="etcd is not ready")
+        await self._run_server(stack)
         if self._workers:
             await self._start_workers(stack)
+
+    async def _run_server(self, stack: AsyncExitStack) -> None:
+        await self._run(stack, API_SERVER, *self._server_flags(etcd=self._etcd))
+        await self.wait_until_ready()
 
     async def _start_workers(self, stack: AsyncExitStack) -> None:
         for name, flags in self._worker_flags().items():
