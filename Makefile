@@ -57,7 +57,7 @@ demo: controlplane ## watch a real API server refuse an agent's oscillation
 	@$(BIN)/python -m testbed.demo
 
 bench: $(READY) ## measure gate beside its floors; exits 1 where a target is missed (about 5 minutes)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench $(BENCH)
 
 bench-large: $(READY) ## compare 10 thousand traces with 10 million (about 30 minutes, 40 GB of disk)
 	@$(BIN)/python -m bench.large

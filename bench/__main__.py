@@ -54,7 +54,10 @@ def say(text: str) -> None:
 
 
 async def run_bench(folder: Path, options: argparse.Namespace) -> bool:
-    """Measure everything, write and print it; return whether every target was met."""
+    """Measure everything, write and print it; return whether every target was met.
+
+    Of a quick look, only what must not happen at all counts.
+    """
     stage = make_stage(folder)
     async with EmbeddedServer(folder / "postgres") as postgres:
         await migrate(postgres.dsn)
@@ -64,7 +67,7 @@ async def run_bench(folder: Path, options: argparse.Namespace) -> bool:
     targets = judge(found)
     write_results(RESULTS, found, targets, about=about)
     sys.stdout.write(f"{about}\n\n{show_rounds(found.rounds)}\n\n{show_targets(targets)}\n")
-    return all(target.is_met for target in targets)
+    return all(target.is_met for target in targets if target.is_absolute or not options.quick)
 
 
 async def _measure(stage: Stage, dsn: str, options: argparse.Namespace) -> Findings:
@@ -165,7 +168,14 @@ def main() -> None:
     parser.add_argument(
         "--admissions", type=int, default=100_000, help="until the memory is judged"
     )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short round; exit 1 only for what must not happen, not for what is slow",
+    )
     options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.admissions = 1, 1.0, 10_000
     configure_logging("ERROR")
     with tempfile.TemporaryDirectory(prefix="gate-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

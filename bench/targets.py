@@ -28,6 +28,11 @@ class Target:
         """Tell whether it was kept."""
         return self.value >= self.limit if self.is_floor else self.value <= self.limit
 
+    @property
+    def is_absolute(self) -> bool:
+        """Tell whether it says what must not happen at all, however busy the machine is."""
+        return self.limit == 0 and not self.is_floor
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
