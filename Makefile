@@ -53,7 +53,7 @@ schema: $(READY) ## write docs/policy.schema.json anew from the code
 test: controlplane postgres ## run every test, on a real API server and real PostgreSQL
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
-demo: controlplane ## watch a real API server refuse an agent's oscillation
+demo: controlplane ## watch a real API server refuse an agent by each pattern
 	@$(BIN)/python -m testbed.demo
 
 bench: $(READY) ## measure gate beside its floors; exits 1 where a target is missed (about 5 minutes)

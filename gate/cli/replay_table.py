@@ -14,7 +14,7 @@ from gate.replay.report import Report, describe_input, describe_result, list_not
 from gate.replay.row import Severity
 from gate.replay.summary import Line
 
-_NARROWEST = 120
+_NARROWEST = 130
 _NAME_WIDTH = 27
 _LINES_AT_MOST = 40
 _DIFFERENCES_AT_MOST = 60
