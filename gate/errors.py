@@ -19,6 +19,10 @@ class UnusableRecordError(StorageUnavailableError):
     """PostgreSQL answers, but this one record can never be written, or not be understood."""
 
 
+class BusyHistoryError(GateError):
+    """PostgreSQL answers, but others kept changing this history, or are recording to it still."""
+
+
 class SchemaNotCurrentError(GateError):
     """The database has not been migrated to the schema this release needs."""
 

@@ -224,6 +224,7 @@ class SpoolReason(StrEnum):
     UNWRITABLE = "unwritable"
     LATE = "late"
     CORRUPT = "corrupt"
+    UNREADABLE = "unreadable"
     REFUSED = "refused"
     EXPIRED = "expired"
 
@@ -240,17 +241,19 @@ class SpoolProblem:
 class SpooledEntry:
     """A recording that waits on the disk; numbers grow in the order of the answers.
 
-    `recording` is None where this release cannot read it.
+    `recording` is None where this release cannot read it, or, with a `problem`, where the disk does
+    not give it now.
     """
 
     number: int
     key: WorkloadKey
     recording: Recording | None
+    problem: SpoolProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolSize:
-    """How much waits on the disk; `oldest` is None where nothing does."""
+    """How much waits on the disk, or is on its way there; `oldest` is None where nothing waits."""
 
     entries: int
     bytes: int
@@ -298,15 +301,18 @@ class Spool(Protocol):
         ...
 
     async def set_aside(self, entry: SpooledEntry) -> SpoolProblem:
-        """Put an entry that can never be recorded into a file for people, and forget it."""
+        """Put an entry that can never be recorded into a file for people, and forget it.
+
+        Where that cannot be done the entry stays, and the reason is not REFUSED.
+        """
         ...
 
     async def expire(self, *, before: datetime) -> SpoolProblem | None:
         """Forget entries that were spooled before an instant; tell where there were any."""
         ...
 
-    async def close(self) -> None:
-        """Let go of it; what waits is still there at the next start."""
+    async def close(self, *, deadline: float) -> None:
+        """Let go of it by the deadline; what waits is still there at the next start."""
         ...
 
 

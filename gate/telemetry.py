@@ -144,6 +144,12 @@ class Metrics:
             ["lease"],
             registry=self._registry,
         )
+        self.duty_failures = Counter(
+            "gate_duty_failures",
+            "Bugs that made this replica give a lease up for a while.",
+            ["lease"],
+            registry=self._registry,
+        )
         self.loop_success = Gauge(
             "gate_loop_last_success_timestamp_seconds",
             "When a loop last did its work.",

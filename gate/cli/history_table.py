@@ -20,6 +20,7 @@ _CHANGES_SHOWN = 3
 _DENY_STYLE = "bold red"
 _TIMES = "\N{MULTIPLICATION SIGN}"
 _REPEATS = f"{_TIMES}n: the API server asked n times about this one request; ver counts each"
+_SPOOLED = "spooled: waited on a replica's disk while PostgreSQL was away"
 # Together with time, a version of five digits and the gaps these fill the narrowest terminal.
 _CHANGE_WIDTH, _VERDICT_WIDTH, _ACTOR_WIDTH = 38, 17, 22
 _VALUE_AT_MOST = _CHANGE_WIDTH - len(" →")
@@ -38,7 +39,7 @@ def build_table(key: WorkloadKey, rows: Sequence[HistoryRow]) -> Table:
     table = Table(
         title=Text(f"{escape(str(key))}, times in UTC", style="bold"),
         title_justify="left",
-        caption=_REPEATS if any(_count_attempts(row.columns) > 1 for row in rows) else None,
+        caption=_explain(rows),
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
@@ -75,6 +76,15 @@ def break_after(separators: str, text: str, *, width: int) -> str:
     return "\n".join(lines)
 
 
+def _explain(rows: Sequence[HistoryRow]) -> str | None:
+    """Return what the marks in the table mean; None where there are none."""
+    marks = {
+        _REPEATS: any(_count_attempts(row.columns) > 1 for row in rows),
+        _SPOOLED: any(_is_spooled(row.columns) for row in rows),
+    }
+    return "\n".join(words for words, is_used in marks.items() if is_used) or None
+
+
 def _cells(columns: Mapping[str, object]) -> Iterable[Text]:
     yield Text(_describe_time(columns.get("action_timestamp")))
     yield Text(str(columns.get("version")))
@@ -100,11 +110,15 @@ def _count_attempts(columns: Mapping[str, object]) -> int:
     return attempts if isinstance(attempts, int) else 1
 
 
+def _is_spooled(columns: Mapping[str, object]) -> bool:
+    return columns.get("spooled_at") is not None
+
+
 def _describe_verdict(columns: Mapping[str, object]) -> Text:
-    """Return the verdict, whether it was only audited, and the patterns that led to it."""
+    """Return the verdict with its marks, and the patterns that led to it."""
     verdict = escape(str(columns.get("verdict")))
-    is_audited = columns.get("mode") == Mode.AUDIT
-    lines = [f"{verdict}, audit" if is_audited else verdict, *_patterns(columns.get("decision"))]
+    marks = ["audit"] * (columns.get("mode") == Mode.AUDIT) + ["spooled"] * _is_spooled(columns)
+    lines = [", ".join([verdict, *marks]), *_patterns(columns.get("decision"))]
     return Text("\n".join(lines), style=_DENY_STYLE if verdict == "deny" else "")
 
 

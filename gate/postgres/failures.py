@@ -91,6 +91,11 @@ def is_partition_missing(error: BaseException | None) -> bool:
     )
 
 
+def is_duplicate(error: BaseException | None) -> bool:
+    """Tell whether a row was refused because there is one with its key already."""
+    return isinstance(error, asyncpg.UniqueViolationError)
+
+
 def is_about_rows(error: BaseException | None) -> bool:
     """Tell whether a statement failed for the rows it was given: without one of them it may not."""
     match error:

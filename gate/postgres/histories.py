@@ -13,10 +13,10 @@ from gate.domain.trace import (
     History,
     Nearby,
 )
-from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
 from gate.ports import Question
 from gate.postgres.batching import Batches
-from gate.postgres.failures import is_partition_missing
+from gate.postgres.failures import is_duplicate, is_partition_missing
 from gate.postgres.pool import Pool, fetch
 from gate.postgres.rows import read_history, read_nearby
 from gate.postgres.statements import load_statement
@@ -57,10 +57,19 @@ class PostgresHistories:
     async def record(self, write: Write, *, deadline: float) -> bool:
         """Write where the history is still at the expected version, and tell whether it was."""
         if isinstance(write, Recording) and write.spooled_at is not None:
-            is_recorded = await self._correct(write, deadline)
-            if is_recorded:
-                return True
+            return await self._record_spooled(write, deadline)
         return await self._writes.submit(write, deadline=deadline)
+
+    async def _record_spooled(self, recording: Recording, deadline: float) -> bool:
+        if await self._correct(recording, deadline):
+            return True
+        try:
+            return await self._writes.submit(recording, deadline=deadline)
+        except UnusableRecordError as error:
+            # An earlier attempt, given up here, may have been committed while this one waited.
+            if is_duplicate(error.__cause__) and await self._correct(recording, deadline):
+                return True
+            raise
 
     async def _read_all(
         self, asked: Sequence[_Asked], deadline: float

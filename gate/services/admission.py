@@ -20,7 +20,7 @@ from gate.domain.request import Request, owners_of
 from gate.domain.seal import Seal
 from gate.domain.trace import Trace, Verdict
 from gate.domain.workload import WorkloadKey
-from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.errors import BusyHistoryError, MissingPartitionError, StorageUnavailableError
 from gate.ports import Histories, Question
 from gate.services.case import Case, make_recording, make_trace, open_case
 from gate.services.effectiveness import EffectivenessBook
@@ -117,7 +117,8 @@ class Admission:
     async def _review(self, review: _Review) -> Reviewed:
         latest = review.deadline - _RESERVE
         async with self._turn(review.case.key, latest=latest) as has_turn:
-            await self._outage.catch_up(review.case.key, deadline=review.database_deadline)
+            if has_turn and not await self._catch_up(review):
+                return await self._give_way(review, await self._read(review))
             while True:
                 candidate = await self._read(review)
                 reviewed = await self._decide(review, candidate) if has_turn else None
@@ -125,6 +126,14 @@ class Admission:
                     return reviewed
                 if asyncio.get_running_loop().time() > latest:
                     return await self._give_way(review, candidate)
+
+    async def _catch_up(self, review: _Review) -> bool:
+        """Have the database take what waits of this workload; False where others kept it busy."""
+        try:
+            await self._outage.catch_up(review.case.key, deadline=review.database_deadline)
+        except BusyHistoryError:
+            return False
+        return True
 
     @asynccontextmanager
     async def _turn(self, key: WorkloadKey, *, latest: float) -> AsyncIterator[bool]:
@@ -170,7 +179,7 @@ class Admission:
         decision = decide(
             candidate,
             review.policy,
-            Advice(self._effectiveness.table, escalation_id=self._new_id()),
+            Advice(self._effectiveness.table, name_escalation=self._new_id),
         )
         is_same_denial = (
             earlier is not None

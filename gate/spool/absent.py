@@ -62,5 +62,6 @@ class AbsentSpool:
     async def expire(self, *, before: datetime) -> SpoolProblem | None:
         """Do nothing."""
 
-    async def close(self) -> None:
+    async def close(self, *, deadline: float) -> None:
         """Do nothing."""
+        del deadline

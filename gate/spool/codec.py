@@ -59,8 +59,9 @@ def _load(kind: type, text: bytes) -> object:
 
 def _plain(value: object) -> object:
     """Return what JSON knows; a mapping whose names are no text becomes a list of pairs."""
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    kind: Any = type(value)
+    if parts := _parts(kind):
+        return {name: _plain(getattr(value, name)) for name in parts}
     if isinstance(value, Mapping):
         pairs = [(_plain(name), _plain(item)) for name, item in value.items()]
         return dict(pairs) if all(isinstance(name, str) for name in value) else pairs
@@ -92,8 +93,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return datetime.fromisoformat
     if kind is timedelta:
         return lambda value: value * _MICROSECOND
-    if is_dataclass(kind):
-        return _dataclass_reader(kind)
+    if _parts(kind):
+        return _record_reader(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     return _generic_reader(kind, get_origin(kind), get_args(kind))
@@ -124,20 +125,30 @@ def _mapping_reader(name: Any, item: Any) -> Callable[[Any], Any]:
     return lambda value: {read_name(key): read_item(part) for key, part in value}
 
 
-def _dataclass_reader(kind: Any) -> Callable[[Any], Any]:
+def _record_reader(kind: Any) -> Callable[[Any], Any]:
     hints = get_type_hints(kind)
-    readers = [(part, _reader(hints[part.name])) for part in fields(kind) if part.init]
+    readers = [
+        (name, is_optional, _reader(hints[name])) for name, is_optional in _parts(kind).items()
+    ]
 
     def read_all(value: Mapping[str, Any]) -> Any:
         return kind(
             **{
-                part.name: read(value[part.name])
-                for part, read in readers
-                if part.name in value or not _has_default(part)
+                name: read(value[name])
+                for name, is_optional, read in readers
+                if name in value or not is_optional
             }
         )
 
     return read_all
+
+
+@cache
+def _parts(kind: Any) -> Mapping[str, bool]:
+    """Return the fields of a dataclass or named tuple, and whether each has a default."""
+    if is_dataclass(kind):
+        return {part.name: _has_default(part) for part in fields(kind) if part.init}
+    return {name: name in kind._field_defaults for name in getattr(kind, "_fields", ())}
 
 
 def _has_default(part: "Field[Any]") -> bool:

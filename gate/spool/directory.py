@@ -7,12 +7,14 @@ recognises: marks need no fsync.
 
 import fcntl
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.spool.codec import Label, decode_label
-from gate.spool.frames import HEADER_BYTES, Frame, pack, scan, unpack
+from gate.spool.frames import HEADER_BYTES, PAYLOAD_AT_MOST, Frame, pack, scan, unpack
 
 _ENTRY, _DONE = b"E", b"D"
 _SEGMENTS = "*.spool"
@@ -70,6 +72,7 @@ class SpoolDirectory:
         self._file: int | None = None
         self._segment = 0
         self._sizes: dict[int, int] = {}
+        self._needed: Counter[int] = Counter()
         self._aside_bytes = 0
 
     @property
@@ -95,6 +98,7 @@ class SpoolDirectory:
 
     def append(self, payloads: Sequence[bytes]) -> list[Place]:
         """Write recordings and fsync them; after an error none of them counts as written."""
+        self._require_hold()
         if self._file is None or self._sizes[self._segment] >= self._segment_bytes:
             self._begin_segment()
         begin = self._sizes[self._segment]
@@ -105,6 +109,7 @@ class SpoolDirectory:
         except OSError:
             self._abandon(begin)
             raise
+        self._needed[self._segment] += len(frames)
         places = []
         for frame in frames:
             places.append(Place(self._segment, begin))
@@ -113,34 +118,30 @@ class SpoolDirectory:
 
     def read(self, place: Place) -> bytes:
         """Return a recording's payload; raises ValueError where it is damaged."""
-        with self._name(place.segment).open("rb") as segment:
-            segment.seek(place.offset)
-            header = segment.read(HEADER_BYTES)
-            content = header + segment.read(int.from_bytes(header[:4]))
-        frame = unpack(content, offset=0)
+        frame = unpack(self._read_frame(place), offset=0)
         if frame is None:
             raise ValueError(f"{self._name(place.segment)} is damaged at byte {place.offset}")
         return frame.payload[1:]
 
-    def mark_done(self, numbers: Iterable[int]) -> None:
-        """Note that recordings are needed no longer, where there is a segment to note it in."""
-        if self._file is None:
+    def mark_done(self, done: Mapping[int, Place]) -> None:
+        """Note that recordings, by number, are needed no longer; delete what lies idle by that."""
+        if self._lock is None:
             return
-        begin = self._sizes[self._segment]
-        try:
-            self._write(pack(_DONE + b",".join(b"%d" % number for number in numbers)))
-        except OSError:
-            self._abandon(begin)
+        for place in done.values():
+            self._needed[place.segment] -= 1
+        self._write_marks(done)
+        for segment in [segment for segment in self._sizes if self._needed[segment] <= 0]:
+            with suppress(OSError):  # what stays comes up again, and its replay changes nothing
+                self._delete_segment(segment)
 
-    def delete_segment(self, segment: int) -> None:
-        """Delete a segment of which nothing is needed any more."""
-        if segment == self._segment:
-            self._close_file()
-        self._name(segment).unlink(missing_ok=True)
-        self._sizes.pop(segment, None)
+    def set_recording_aside(self, place: Place) -> SetAside:
+        """Copy a recording, damaged or not, into a file of its own, for people."""
+        content = self._read_frame(place)[HEADER_BYTES + len(_ENTRY) :]
+        return self.set_aside(f"{place.segment:010}-{place.offset}.refused", content)
 
     def set_aside(self, name: str, content: bytes) -> SetAside:
         """Write bytes into a file of their own, for people."""
+        self._require_hold()
         path = self._path / name
         path.write_bytes(content)
         _sync(path)
@@ -165,9 +166,9 @@ class SpoolDirectory:
         numbers = {stored.label.number for stored in found.stored}
         found.highest = max(numbers | found.done, default=0)
         found.stored = [one for one in found.stored if one.label.number not in found.done]
-        needed = {stored.place.segment for stored in found.stored}
-        for segment in [segment for segment in self._sizes if segment not in needed]:
-            self.delete_segment(segment)
+        self._needed = Counter(stored.place.segment for stored in found.stored)
+        for segment in [segment for segment in self._sizes if not self._needed[segment]]:
+            self._delete_segment(segment)
         return found
 
     def _read_segment(self, segment: int, found: Found) -> None:
@@ -195,6 +196,30 @@ class SpoolDirectory:
         self._sizes[self._segment] = 0
         _sync(self._path)
 
+    def _delete_segment(self, segment: int) -> None:
+        if segment == self._segment:
+            self._close_file()
+        self._name(segment).unlink(missing_ok=True)
+        self._sizes.pop(segment, None)
+        self._needed.pop(segment, None)
+
+    def _read_frame(self, place: Place) -> bytes:
+        """Return the bytes that a frame says it has, or as many of them as there are."""
+        with self._name(place.segment).open("rb") as segment:
+            segment.seek(place.offset)
+            header = segment.read(HEADER_BYTES)
+            return header + segment.read(min(int.from_bytes(header[:4]), PAYLOAD_AT_MOST))
+
+    def _write_marks(self, numbers: Iterable[int]) -> None:
+        """Note what is done, where there is a segment to note it in."""
+        if self._file is None:
+            return
+        begin = self._sizes[self._segment]
+        try:
+            self._write(pack(_DONE + b",".join(b"%d" % number for number in numbers)))
+        except OSError:
+            self._abandon(begin)
+
     def _write(self, content: bytes) -> None:
         left = memoryview(content)
         while left:
@@ -213,6 +238,11 @@ class SpoolDirectory:
         except OSError:
             pass  # the next start sets the rest aside, or replays what became whole after all
         self._close_file()
+
+    def _require_hold(self) -> None:
+        """Raise OSError where the directory is not held: it may be another process's by now."""
+        if self._lock is None:
+            raise OSError("the directory is not held")
 
     def _open_file(self) -> int:
         if self._file is None:

@@ -3,9 +3,7 @@
 import asyncio
 import errno
 import os
-from collections import Counter
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ from gate.domain.workload import WorkloadKey
 from gate.ports import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
 from gate.spool.codec import Label, decode_recording, encode_recording
 from gate.spool.directory import Place, SetAside, SpoolDirectory, SpoolHeldError
+from gate.spool.thread import DiskThread
 
 _SEGMENT_AT_MOST = 4 * 1024 * 1024
 _SEGMENTS = 16  # of this many, one at most lies idle because a single entry of it still waits
@@ -51,12 +50,11 @@ class FileSpool:
         self._directory = SpoolDirectory(
             path, segment_bytes=min(_SEGMENT_AT_MOST, max_bytes // _SEGMENTS)
         )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gate-spool")
+        self._thread = DiskThread()
         self._entries: dict[WorkloadKey, dict[int, _Known]] = {}
-        self._needed: Counter[int] = Counter()
         self._number = 0
         self._waiting: list[_Waiting] = []
-        self._is_writing = False
+        self._writing: list[_Waiting] = []
         self._closed: SpoolProblem | None = self._complain("it has not been opened yet")
 
     async def open(self) -> tuple[SpoolProblem, ...]:
@@ -114,10 +112,10 @@ class FileSpool:
         return tuple(self._entries)
 
     def measure(self) -> SpoolSize:
-        """Tell how much waits."""
+        """Tell how much waits, what is on its way to the disk included."""
         firsts = [next(iter(known.values())).spooled_at for known in self._entries.values()]
         return SpoolSize(
-            entries=sum(map(len, self._entries.values())),
+            entries=sum(map(len, self._entries.values())) + len(self._writing),
             bytes=self._directory.size,
             oldest=min(firsts, default=None),
         )
@@ -136,27 +134,28 @@ class FileSpool:
     async def remove(self, key: WorkloadKey, numbers: Collection[int]) -> None:
         """Forget entries that are recorded."""
         known = self._entries.get(key, {})
-        gone = {number: known.pop(number) for number in numbers if number in known}
+        gone = {number: known.pop(number).place for number in numbers if number in known}
         if not gone:
             return
         if not known:
             self._entries.pop(key, None)
-        for it in gone.values():
-            self._needed[it.place.segment] -= 1
-        await self._do(lambda: self._directory.mark_done(gone))
-        await self._delete_idle()
+        with suppress(OSError):  # it comes up again at the next start, and is recognised
+            await self._do(partial(self._directory.mark_done, gone))
 
     async def set_aside(self, entry: SpooledEntry) -> SpoolProblem:
-        """Put an entry that can never be recorded into a file for people, and forget it."""
+        """Put an entry that can never be recorded into a file for people, and forget it.
+
+        Where that file cannot be written, the entry stays, and the problem is that of the disk.
+        """
         known = self._entries.get(entry.key, {}).get(entry.number)
         where = "is gone"
-        try:
-            if known is not None:
-                aside = await self._do(partial(self._set_aside, known.place))
-                where = f"was set aside as {aside.file}"
-        except (OSError, ValueError) as error:
-            where = f"could not be set aside ({_words(error)})"
-        await self.remove(entry.key, [entry.number])
+        if known is not None:
+            try:
+                aside = await self._do(partial(self._directory.set_recording_aside, known.place))
+            except OSError as error:
+                return self._explain(error)
+            where = f"was set aside as {aside.file}"
+            await self.remove(entry.key, [entry.number])
         why = (
             "this release cannot read it; did a newer one write it?"
             if entry.recording is None
@@ -181,31 +180,39 @@ class FileSpool:
             f" the database back sooner, or raise the setting",
         )
 
-    async def close(self) -> None:
-        """Let go of the directory; what waits is still there at the next start."""
+    async def close(self, *, deadline: float) -> None:
+        """Let go of the directory; what waits is still there at the next start.
+
+        What is on its way to a disk that hangs is left alone at the deadline, and the directory
+        held until the process has ended.
+        """
         if self._closed is None:
             self._closed = self._complain("gate is stopping")
-            await self._do(self._directory.close)
-        self._thread.shutdown(wait=False)
+            with suppress(OSError):  # among them TimeoutError
+                async with asyncio.timeout_at(deadline):
+                    await self._let_go()
+        self._thread.end()
+
+    async def _let_go(self) -> None:
+        while left := [it.done for it in (*self._writing, *self._waiting) if not it.done.done()]:
+            await asyncio.wait(left)
+        await self._do(self._directory.close)
 
     def _write_waiting(self) -> None:
         """Hand all that waits to the thread, unless it is busy: then it goes with the next lot."""
-        if self._is_writing:
+        if self._writing:
             return
-        batch = [waiting for waiting in self._waiting if not waiting.done.cancelled()]
+        self._writing = [waiting for waiting in self._waiting if not waiting.done.cancelled()]
         self._waiting.clear()
-        if not batch:
+        if not self._writing:
             return
-        self._is_writing = True
-        payloads = [waiting.payload for waiting in batch]
-        writing = asyncio.get_running_loop().run_in_executor(
-            self._thread, self._directory.append, payloads
-        )
-        writing.add_done_callback(lambda written: self._confirm(batch, written))
+        payloads = [waiting.payload for waiting in self._writing]
+        writing = self._thread.submit(partial(self._directory.append, payloads))
+        writing.add_done_callback(self._confirm)
 
-    def _confirm(self, batch: list[_Waiting], written: "asyncio.Future[list[Place]]") -> None:
+    def _confirm(self, written: "asyncio.Future[list[Place]]") -> None:
         """Tell those who wait, also of a write that failed, and write what came meanwhile."""
-        self._is_writing = False
+        batch, self._writing = self._writing, []
         problem: SpoolProblem | None = None
         try:
             places = written.result()
@@ -221,41 +228,32 @@ class FileSpool:
 
     def _note(self, label: Label, place: Place) -> None:
         self._entries.setdefault(label.key, {})[label.number] = _Known(place, label.spooled_at)
-        self._needed[place.segment] += 1
 
     async def _read_all(self, key: WorkloadKey, numbers: list[int]) -> list[SpooledEntry]:
         known = self._entries.get(key, {})
         wanted = [(number, known[number].place) for number in numbers]
+        if not wanted or self._closed is not None:
+            return []
+        entries = await self._do(lambda: [self._read(key, *each) for each in wanted])
+        left = self._entries.get(key, {})  # what went meanwhile may have gone with its file
+        return [entry for entry in entries if entry.recording or entry.number in left]
 
-        def read() -> list[SpooledEntry]:
-            return [SpooledEntry(number, key, self._read(place)) for number, place in wanted]
-
-        return await self._do(read) if wanted else []
-
-    def _read(self, place: Place) -> Recording | None:
+    def _read(self, key: WorkloadKey, number: int, place: Place) -> SpooledEntry:
         try:
-            return decode_recording(self._directory.read(place))
-        except (OSError, ValueError):
-            return None
-
-    def _set_aside(self, place: Place) -> SetAside:
-        name = f"{place.segment:010}-{place.offset}.refused"
-        return self._directory.set_aside(name, self._directory.read(place))
-
-    async def _delete_idle(self) -> None:
-        """Delete the segments of which nothing is needed any more."""
-        for segment in [segment for segment, needed in self._needed.items() if needed <= 0]:
-            del self._needed[segment]
-            await self._do(partial(self._delete, segment))
-
-    def _delete(self, segment: int) -> None:
-        # One that stays comes up again at the next start, and its replay changes nothing.
-        with suppress(OSError):
-            self._directory.delete_segment(segment)
+            return SpooledEntry(number, key, decode_recording(self._directory.read(place)))
+        except OSError as error:
+            problem = SpoolProblem(
+                SpoolReason.UNREADABLE,
+                f"a trace of {key} in the spool {self._path} cannot be read ({_words(error)});"
+                f" it stays there and is tried again; check the disk and its permissions",
+            )
+            return SpooledEntry(number, key, None, problem)
+        except ValueError:
+            return SpooledEntry(number, key, None)
 
     async def _do(self, work: Callable[[], _T]) -> _T:
-        """Do something in the thread that the files belong to."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Do something in the thread that the files belong to, also where nobody waits any more."""
+        return await asyncio.shield(self._thread.submit(work))
 
     def _explain(self, error: OSError) -> SpoolProblem:
         if error.errno in _NO_ROOM:
@@ -278,9 +276,8 @@ class FileSpool:
         )
 
 
-def _words(error: OSError | ValueError) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    return (os.strerror(number) if number else str(error)).lower()
+def _words(error: OSError) -> str:
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
 
 
 def _report_damage(aside: SetAside) -> SpoolProblem:

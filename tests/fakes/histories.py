@@ -36,6 +36,7 @@ class _Stored:
 
     open: OpenDetection
     detected_at: datetime
+    made_on: str
     is_resolved: bool = False
 
 
@@ -197,17 +198,35 @@ class MemoryHistories:
             self.corrections.append(write)
         traces = tuple(corrected if trace is earlier else trace for trace in history.traces)
         self._histories[write.key] = replace(history, traces=traces)
+        if earlier.verdict is Verdict.ALLOW and corrected.verdict is Verdict.DENY:
+            self._undo(write.key, earlier.action_id)
         return True
 
+    def _undo(self, key: WorkloadKey, action_id: str) -> None:
+        """Take back what a change that was refused after all brought with it."""
+        self._move(key)
+        escalations = self._escalations.get(key, {})
+        for id_, escalation in escalations.items():
+            if escalation.reserved_by == action_id and escalation.state is EscalationState.APPROVED:
+                escalations[id_] = replace(escalation, reserved_by=None)
+        self._detections[key] = [
+            replace(stored, is_resolved=True)
+            if stored.made_on == action_id and not stored.open.prevention_applied
+            else stored
+            for stored in self._detections.get(key, ())
+        ]
+
     def _reserve(self, write: Recording, escalation_id: str) -> bool:
+        """Reserve an approval; one that is gone keeps no spooled trace from being written."""
         known = self._escalations.get(write.key, {})
         escalation = known.get(escalation_id)
         if (
             escalation is None
             or escalation.state is not EscalationState.APPROVED
             or escalation.expires_at <= write.trace.seen.at
+            or (write.spooled_at is not None and escalation.reserved_by is not None)
         ):
-            return False
+            return write.spooled_at is not None
         known[escalation_id] = replace(escalation, reserved_by=write.trace.action_id)
         return True
 
@@ -288,6 +307,7 @@ class MemoryHistories:
                 actor=new.bound_actor,
             ),
             new.detected_at,
+            made_on=new.matching_actions[-1] if new.matching_actions else "",
         )
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from gate.domain.escalation import Escalation, EscalationState
 from gate.domain.pattern import Mode
+from gate.domain.record import Recording
 from gate.domain.trace import ExecutionStatus, Verdict
 from gate.ports import Histories
 from tests.postgres.records import (
@@ -14,6 +15,7 @@ from tests.postgres.records import (
     WEB,
     as_stored,
     ask,
+    make_detection,
     make_escalation,
     make_recording,
     make_trace,
@@ -22,6 +24,15 @@ from tests.postgres.records import (
 MINUTE = timedelta(minutes=1)
 ALICE = "alice@example.org"
 Answer = Callable[[str, EscalationState], Awaitable[None]]
+
+
+def refuse(admitted: Recording) -> Recording:
+    """Return the trace of a change whose commit was not confirmed, as it was answered then."""
+    trace = replace(admitted.trace, verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
+    decision = {"verdict": "deny", "outage": "PostgreSQL did not answer in time"}
+    return replace(
+        admitted, trace=trace, decision=decision, opens=(), reserves=None, spooled_at=NOW
+    )
 
 
 class ApprovalsBehaviour:
@@ -175,6 +186,76 @@ class ApprovalsBehaviour:
         assert written is True
         assert history.version == 1
         assert history.traces == (as_stored(answered, 1),)
+
+    async def test_a_spooled_change_is_on_record_also_where_its_approval_has_ended(
+        self, histories: Histories, answer: Answer, deadline: float
+    ) -> None:
+        asks = make_escalation()
+        await histories.record(make_recording(0, asks=asks), deadline=deadline)
+        await answer(asks.id, EscalationState.DENIED)
+        spooled = make_recording(2, reserves=asks.id, spooled_at=NOW)
+
+        written = await histories.record(spooled, deadline=deadline)
+
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        assert written is True
+        assert history.traces[-1].action_id == spooled.trace.action_id
+
+    async def test_a_spooled_change_reserves_an_approval_that_is_free_and_takes_none_away(
+        self, histories: Histories, answer: Answer, deadline: float
+    ) -> None:
+        asks = make_escalation()
+        await histories.record(make_recording(0, asks=asks), deadline=deadline)
+        await answer(asks.id, EscalationState.APPROVED)
+        first, second = (make_recording(n, reserves=asks.id, spooled_at=NOW) for n in (2, 3))
+
+        for spooled in (first, second):
+            assert await histories.record(spooled, deadline=deadline)
+
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        assert history.escalations[0].reserved_by == first.trace.action_id
+        assert len(history.traces) == 3
+
+    async def test_a_change_that_was_refused_after_all_frees_its_approval_and_moves_the_history(
+        self, histories: Histories, answer: Answer, deadline: float
+    ) -> None:
+        asks = make_escalation()
+        await histories.record(make_recording(0, asks=asks), deadline=deadline)
+        await answer(asks.id, EscalationState.APPROVED)
+        decision = {"verdict": "allow", "approval": {"escalation": asks.id, "decided_by": ALICE}}
+        admitted = make_recording(2, reserves=asks.id, decision=decision)
+        await histories.record(admitted, deadline=deadline)
+        refused = refuse(admitted)
+
+        for _ in range(2):
+            assert await histories.record(refused, deadline=deadline)
+
+        history = await histories.read(ask(), now=NOW, deadline=deadline)
+        trace = history.traces[-1]
+        assert history.escalations[0].reserved_by is None
+        assert history.version == 4
+        assert (trace.verdict, trace.status) == (Verdict.DENY, ExecutionStatus.BLOCKED)
+        assert trace.approval is None
+
+    async def test_a_change_that_was_refused_after_all_withdraws_what_it_opened_and_nothing_else(
+        self, histories: Histories, deadline: float
+    ) -> None:
+        first, second, third = (make_trace() for _ in range(3))
+        for version, trace, applied in ((0, first, False), (1, second, True), (2, third, False)):
+            matching = (first.action_id, trace.action_id)
+            opened = make_detection(matching=matching, prevention_applied=applied)
+            recording = make_recording(version, trace=trace, opens=(opened,))
+            await histories.record(recording, deadline=deadline)
+        before = await histories.read(ask(), now=NOW, deadline=deadline)
+
+        for trace in (first, second):
+            refused = refuse(make_recording(None, trace=trace))
+            await histories.record(refused, deadline=deadline)
+
+        after = await histories.read(ask(), now=NOW, deadline=deadline)
+        assert len(before.detections) == 3
+        assert after.detections == before.detections[1:]
+        assert after.coolings == ()
 
     async def test_labels_of_a_spooled_trace_do_not_replace_newer_ones(
         self, histories: Histories, deadline: float

@@ -175,6 +175,24 @@ async def test_a_correction_says_what_was_answered_and_changes_nothing_the_secon
     assert len(await fetch_all(pool, "oscillation_detections")) == 1
 
 
+async def test_what_a_refused_change_opened_says_how_it_ended(
+    histories: PostgresHistories, pool: Pool, deadline: float
+) -> None:
+    trace = make_trace()
+    warned = make_detection(matching=(trace.action_id,), prevention_applied=False)
+    admitted = make_recording(0, trace=trace, opens=(warned,))
+    await histories.record(admitted, deadline=deadline)
+    denied = replace(trace, verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
+
+    await histories.record(
+        replace(admitted, trace=denied, opens=(), spooled_at=NOW), deadline=deadline
+    )
+
+    (row,) = await fetch_all(pool, "oscillation_detections")
+    assert (row["resolved"], row["resolution_method"]) == (True, "automatic")
+    assert row["resolved_at"] is not None
+
+
 async def test_a_correction_leaves_an_outcome_that_is_known_by_now(
     histories: PostgresHistories, pool: Pool, deadline: float
 ) -> None:

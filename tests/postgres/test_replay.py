@@ -12,6 +12,8 @@ from gate.domain.record import Recording
 from gate.domain.trace import ExecutionStatus, Verdict
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.pool import Pool
+from gate.postgres.statements import load_statement
+from gate.postgres.writes import arrange_writes
 from gate.services.readiness import Readiness
 from gate.services.spooling import SpoolKeeper
 from gate.spool.store import FileSpool
@@ -138,6 +140,35 @@ async def test_replaying_twice_changes_nothing(
     assert list(path.glob("*.spool")) == []
     assert [len(rows) for rows in written] == [3, 2]
     assert [await pool.fetch(f"SELECT * FROM {table} ORDER BY id") for table in tables] == written  # noqa: S608 - as above
+
+
+async def test_a_denial_that_is_committed_while_it_is_handed_over_is_recognised(
+    keeper: SpoolKeeper, histories: PostgresHistories, pool: Pool, deadline: float, tmp_path: Path
+) -> None:
+    await histories.record(make_recording(0), deadline=deadline)
+    denied = make_recording(None, trace=make_trace(verdict=Verdict.DENY))
+    statement = load_statement("write_traces")
+    async with pool.acquire() as earlier:
+        attempt = earlier.transaction()
+        await attempt.start()
+        await earlier.fetch(statement.text, *statement.arrange(**arrange_writes([denied])))
+        late = replace(denied, decision={"verdict": "deny", "outage": "PostgreSQL was away"})
+        await spool(keeper, late, deadline=deadline)
+        replaying = asyncio.create_task(keeper.run_once())
+        await wait_for_a_lock(pool, deadline)
+        await attempt.commit()
+    await replaying
+
+    rows = await pool.fetch(f"{_MARKS} FROM resource_action_traces WHERE verdict = 'deny'")
+    assert [row["action_id"] for row in rows] == [denied.trace.action_id]
+    assert rows[0]["decision"] == late.decision
+    assert list(tmp_path.glob("spool/*.refused")) == []
+
+
+async def wait_for_a_lock(pool: Pool, deadline: float) -> None:
+    async with asyncio.timeout_at(deadline):
+        while not await pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
+            pass
 
 
 async def test_two_replicas_replay_one_workload_at_once_without_losing_a_trace(

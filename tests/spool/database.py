@@ -18,14 +18,16 @@ Interruption = Callable[[Recording], Awaitable[None]]
 class Database:
     """Satisfies `Histories` as far as a replay needs it.
 
-    `traces` are what was written, by action_id, in order. `locked` workloads never answer a write;
-    `refused` and `unplaced` action_ids never fit. `before_write` runs before each.
+    `traces` are what was written, by action_id, in order. `locked` workloads never answer a write,
+    and nothing does while `is_frozen`; `refused` and `unplaced` action_ids never fit.
+    `before_write` runs before each.
     """
 
     def __init__(self) -> None:
         self.traces: dict[str, Recording] = {}
         self.versions: Counter[WorkloadKey] = Counter()
         self.is_away = False
+        self.is_frozen = False
         self.locked: set[WorkloadKey] = set()
         self.refused: set[str] = set()
         self.unplaced: set[str] = set()
@@ -34,22 +36,18 @@ class Database:
         self.before_write: Interruption | None = None
 
     async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
-        del now, deadline
-        self._answer()
+        del now
+        await self._answer(deadline)
         return History(question.key, version=self.versions[question.key])
 
     async def record(self, write: Write, *, deadline: float) -> bool:
         assert isinstance(write, Recording)
-        self._answer()
+        await self._answer(deadline)
         if self.before_write is not None:
             await self.before_write(write)
         action_id = write.trace.action_id
         if write.key in self.locked:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await asyncio.get_running_loop().create_future()
-            except TimeoutError as error:
-                raise StorageUnavailableError("PostgreSQL did not answer in time") from error
+            await _hang(deadline)
         if action_id in self.refused:
             raise UnusableRecordError("a value does not fit its column")
         if action_id in self.unplaced:
@@ -63,8 +61,10 @@ class Database:
         """Return the action_ids of a workload, in the order of their versions."""
         return [action_id for action_id, one in self.traces.items() if one.key == key]
 
-    def _answer(self) -> None:
+    async def _answer(self, deadline: float) -> None:
         self.calls += 1
+        if self.is_frozen:
+            await _hang(deadline)
         if self.is_away:
             raise StorageUnavailableError(AWAY)
 
@@ -79,3 +79,11 @@ class Database:
             self.versions[write.key] += 1
         self.traces[action_id] = write
         return True
+
+
+async def _hang(deadline: float) -> None:
+    try:
+        async with asyncio.timeout_at(deadline):
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError as error:
+        raise StorageUnavailableError("PostgreSQL did not answer in time") from error

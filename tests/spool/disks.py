@@ -1,8 +1,9 @@
 """Spools in a test's own directory."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,18 @@ async def opened(path: Path, *, max_bytes: int = MIB) -> AsyncIterator[FileSpool
         assert await spool.open() == ()
         yield spool
     finally:
-        await spool.close()
+        await spool.close(deadline=soon())
+
+
+@contextmanager
+def hung_disk(spool: FileSpool) -> Iterator[None]:
+    """Let everything that is given to the spool's thread meanwhile wait for the end of this."""
+    goes_on = threading.Event()
+    spool._thread.submit(goes_on.wait)
+    try:
+        yield
+    finally:
+        goes_on.set()
 
 
 async def read_all(spool: FileSpool) -> list[Recording]:

@@ -13,7 +13,7 @@ import pytest
 from gate.spool.store import FileSpool
 from testbed.component import die_with_parent
 from testbed.strace import find_strace
-from tests.spool.disks import MIB, read_all
+from tests.spool.disks import MIB, read_all, soon
 
 ROOT = Path(__file__).parent.parent.parent
 ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -65,7 +65,7 @@ async def read_back(path: Path) -> list[str]:
     problems = await spool.open()
     assert all(problem.reason == "corrupt" for problem in problems), problems
     ids = [recording.trace.action_id for recording in await read_all(spool)]
-    await spool.close()
+    await spool.close(deadline=soon())
     return ids
 
 

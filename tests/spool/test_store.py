@@ -1,4 +1,4 @@
-"""The spool on a real disk: kept across restarts, damage set aside, bounds and errors as values."""
+"""The spool on a real disk: kept across restarts, damage set aside, and bounds."""
 
 import asyncio
 from dataclasses import replace
@@ -13,11 +13,6 @@ from gate.spool.frames import pack
 from gate.spool.store import FileSpool
 from tests.postgres.records import DATABASE, NOW, WEB
 from tests.spool.disks import MIB, make_spooled, opened, read_all, segments, soon
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "spool"
 
 
 async def test_what_was_appended_is_there_after_a_restart_in_order(path: Path) -> None:
@@ -59,6 +54,27 @@ async def test_what_was_removed_does_not_come_back_and_leaves_no_file(path: Path
         assert await read_all(spool) == []
 
 
+async def test_what_is_appended_while_the_last_entry_is_removed_stays(path: Path) -> None:
+    async with opened(path) as spool:
+        for round_ in range(60):
+            await spool.append(make_spooled(WEB), deadline=soon())
+            (entry,) = await spool.read(WEB)
+            other = make_spooled(DATABASE)
+
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(spool.remove(WEB, [entry.number]))
+                for _ in range(round_ % 7):
+                    await asyncio.sleep(0)
+                appending = tasks.create_task(spool.append(other, deadline=soon()))
+
+            assert appending.result() is None
+            (kept,) = await spool.read(DATABASE)
+            assert kept.recording == other
+            await spool.remove(DATABASE, [kept.number])
+
+    assert segments(path) == []
+
+
 async def test_numbers_go_on_after_a_restart(path: Path) -> None:
     async with opened(path) as spool:
         await spool.append(make_spooled(), deadline=soon())
@@ -86,7 +102,7 @@ async def test_a_torn_end_is_set_aside_and_all_before_it_is_kept(path: Path, tai
     (problem,) = await spool.open()
     kept = await read_all(spool)
     await spool.append(make_spooled(), deadline=soon())
-    await spool.close()
+    await spool.close(deadline=soon())
 
     aside = path / f"{segment.stem}-{len(whole)}.corrupt"
     assert problem.reason is SpoolReason.CORRUPT
@@ -113,7 +129,7 @@ async def test_a_flipped_bit_hides_what_follows_but_not_what_came_before(path: P
 
     assert problem.reason is SpoolReason.CORRUPT
     assert await read_all(spool) == recordings[:1]
-    await spool.close()
+    await spool.close(deadline=soon())
 
 
 @pytest.mark.parametrize("payload", [b"", b"Eno label", b"D1,two", b"?", b'E{"number":7}\n{}'])
@@ -131,7 +147,7 @@ async def test_a_whole_frame_of_something_else_is_set_aside_like_a_torn_one(
 
     assert problem.reason is SpoolReason.CORRUPT
     assert await read_all(spool) == [recording]
-    await spool.close()
+    await spool.close(deadline=soon())
 
 
 async def test_a_trace_of_another_release_comes_without_a_recording_and_can_be_set_aside(
@@ -231,48 +247,7 @@ async def test_a_directory_has_one_holder_and_the_next_can_take_over(path: Path)
 
     assert await second.open() == ()
     assert len(await read_all(second)) == 1
-    await second.close()
-
-
-async def test_a_place_that_is_no_directory_is_a_problem_with_words_and_never_an_exception(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file", tmp_path / "missing" / "deeper", Path("/proc/spool")):
-        spool = FileSpool(place, max_bytes=MIB)
-
-        (problem,) = await spool.open()
-
-        assert problem.reason is SpoolReason.UNWRITABLE
-        assert str(place) in problem.message
-        assert await spool.append(make_spooled(), deadline=soon()) == problem
-        await spool.close()
-
-
-async def test_a_directory_that_vanishes_is_a_problem_and_its_return_is_noticed(path: Path) -> None:
-    async with opened(path) as spool:
-        await spool.append(make_spooled(), deadline=soon())
-        await spool.remove(WEB, [1])
-        path.rename(path.with_name("gone"))
-
-        problem = await spool.append(make_spooled(), deadline=soon())
-        path.with_name("gone").rename(path)
-
-        assert problem is not None
-        assert problem.reason is SpoolReason.UNWRITABLE
-        assert await spool.append(make_spooled(), deadline=soon()) is None
-
-
-async def test_one_that_gave_up_is_told_late_and_others_are_served(path: Path) -> None:
-    async with opened(path) as spool:
-        late, kept = await asyncio.gather(
-            spool.append(make_spooled(), deadline=soon(-1)),
-            spool.append(make_spooled(), deadline=soon()),
-        )
-
-        assert late is not None
-        assert late.reason is SpoolReason.LATE
-        assert kept is None
+    await second.close(deadline=soon())
 
 
 async def test_the_directory_is_private_to_the_account_that_gate_runs_as(path: Path) -> None:

@@ -69,6 +69,14 @@ def test_table_without_repeated_requests_does_not_explain_them() -> None:
     assert TIMES not in render(row(), row())
 
 
+def test_trace_that_was_recorded_later_is_marked_and_the_mark_explained() -> None:
+    table = render(row(spooled_at=datetime(2026, 11, 24, 8, 0, 7, tzinfo=UTC)), row())
+
+    assert table.count("deny, spooled") == 1
+    assert table.splitlines()[-1].startswith("spooled: waited on a replica's disk")
+    assert "spooled" not in render(row(), row(spooled_at=None))
+
+
 def test_mode_is_shown_where_nothing_was_enforced() -> None:
     assert "enforce" not in render(row())
     assert "deny, audit" in render(row(mode="audit"))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.domain.context import Context
 from gate.domain.escalation import NewEscalation
 from gate.domain.record import NewDetection, Recording
 from gate.domain.trace import Sighting, Trace
@@ -62,6 +63,7 @@ recordings = build(
     labels=st.none() | st.dictionaries(texts, texts, max_size=3),
     parameters=documents,
     decision=documents,
+    context=build(Context, confidence=st.none() | st.floats(0, 1)),
     opens=st.lists(detections, max_size=2).map(tuple),
     asks=st.none() | build(NewEscalation, change=documents),
     spooled_at=st.none() | instants,

@@ -7,7 +7,8 @@ SELECT
     t.execution_status, t.execution_error, t.alert_name, t.alert_severity, t.model_used,
     t.model_confidence, t.model_reasoning, t.correlation_id, t.resource_state_before,
     t.resource_state_after, t.kubernetes_operations, t.change_fingerprint, t.request_uid,
-    t.old_resource_version, t.old_generation, t.effectiveness_score, t.effectiveness_criteria
+    t.old_resource_version, t.old_generation, t.effectiveness_score, t.effectiveness_criteria,
+    t.spooled_at
 FROM resource_references AS r
 JOIN action_histories AS h ON h.resource_id = r.id
 JOIN resource_action_traces AS t ON t.action_history_id = h.id

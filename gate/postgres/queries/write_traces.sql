@@ -53,7 +53,8 @@ born AS (
     RETURNING id, cluster, namespace, kind, name
 ),
 -- An approval that ended meanwhile lets nothing through; whoever ends one moves the version too, so
--- that what was decided before has lost in any case.
+-- that what was decided before has lost in any case. What waited on the disk was let through already,
+-- and is recorded all the same.
 targets AS (
     SELECT given.ordinal, coalesce(known.resource_id, born.id) AS resource_id
     FROM given
@@ -67,6 +68,7 @@ targets AS (
         AND (known.action_history_id IS NOT NULL OR given.next_version IN (0, 1))
         AND (
             given.reserves IS NULL
+            OR given.spooled_at IS NOT NULL
             OR EXISTS (
                 SELECT FROM action_escalations AS e
                 WHERE e.id = given.reserves
@@ -217,7 +219,11 @@ reserved AS (
         reserved_at = won.seen_at,
         updated_at = now()
     FROM won
-    WHERE e.id = won.reserves AND e.state = 'approved' AND e.expires_at > won.seen_at
+    WHERE e.id = won.reserves
+        AND e.resource_id = won.resource_id
+        AND e.state = 'approved'
+        AND e.expires_at > won.seen_at
+        AND (e.reserved_by IS NULL OR won.spooled_at IS NULL)
 )
 SELECT won.ordinal
 FROM won
