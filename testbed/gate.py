@@ -58,9 +58,17 @@ class GateProcess:
 
 @asynccontextmanager
 async def running_gate(
-    kubeconfig: Path, data: Path, *, mode: str = "enforce", arguments: tuple[str, ...] = ()
+    kubeconfig: Path,
+    data: Path,
+    *,
+    mode: str = "enforce",
+    outcomes: bool = True,
+    arguments: tuple[str, ...] = (),
 ) -> AsyncIterator[GateProcess]:
-    """Run `gate dev` until the block is left; it is serving when the block is entered."""
+    """Run `gate dev` until the block is left; it is serving when the block is entered.
+
+    Without `outcomes` it does not watch the cluster.
+    """
     ready = data.with_name(f"{data.name}-ready.json")
     ready.unlink(missing_ok=True)
     command = (
@@ -72,8 +80,9 @@ async def running_gate(
         f"--ready-file={ready}",
         *arguments,
     )
+    environment = {**_environment(), "GATE_OUTCOMES": str(outcomes)}
     async with running(
-        command, name=data.name, directory=data.parent, environment=_environment()
+        command, name=data.name, directory=data.parent, environment=environment
     ) as component:
         await _wait_until_serving(component, ready)
         described = json.loads(ready.read_text())

@@ -49,6 +49,29 @@ def tell_effect(change: Awaited, seen: Observation) -> Effect:
             return _tell_update(change, seen) if is_same else Effect.UNKNOWN
 
 
+def tell_by_next(change: Awaited, others: Iterable[Awaited]) -> Effect:
+    """Return what the review of the very next change of the object tells of a change.
+
+    So a change is told of that nobody watched, and that another one followed. Of those from one
+    state the last that fits was persisted.
+    """
+    if change.operation is not Operation.UPDATE or change.base is None:
+        return Effect.UNKNOWN
+    if change.may_keep_generation:
+        return Effect.UNKNOWN
+    same = [other for other in others if other.uid == change.uid]
+    next_base = change.base + 1
+    found = (other.before for other in same if other.base == next_base)
+    state = next((before for before in found if before is not None and _is_whole(before)), None)
+    if state is None:
+        return Effect.UNKNOWN
+    is_later_one = any(
+        other.base == change.base and other.version > change.version and shows(other, state)
+        for other in same
+    )
+    return Effect.TOOK if shows(change, state) and not is_later_one else Effect.DID_NOT
+
+
 def tell_late(change: Awaited, seen: Observation | None, *, is_continuous: bool) -> Effect:
     """Return what a state tells that was read when no retry of the request can be under way.
 
@@ -75,7 +98,7 @@ def is_taken(change: Awaited, seen: Observation, others: Iterable[Awaited]) -> b
 
     That is the one known to have, else the last of them.
     """
-    if change.operation is not Operation.UPDATE or change.is_of_metadata:
+    if change.operation is not Operation.UPDATE or change.may_keep_generation:
         return False
     return any(
         other.uid == change.uid
@@ -101,12 +124,17 @@ def shows(change: Awaited, state: State) -> bool:
 
 def _tell_update(change: Awaited, seen: Observation) -> Effect:
     is_there = Effect.TOOK if shows(change, seen.state) else Effect.UNKNOWN
-    if change.is_of_metadata or change.base is None:
+    if change.may_keep_generation or change.base is None:
         return is_there if _is_later(seen, change) else Effect.UNKNOWN
     if seen.generation <= change.base:
         return Effect.UNKNOWN
     is_the_next = seen.generation == change.base + 1
     return Effect.DID_NOT if is_the_next and is_there is Effect.UNKNOWN else is_there
+
+
+def _is_whole(state: State) -> bool:
+    """Tell whether a state is that of an object; a Scale shows replicas alone."""
+    return "digest" in state
 
 
 def _is_later(seen: Observation, change: Awaited) -> bool:
@@ -123,4 +151,4 @@ def _is_untouched(change: Awaited, seen: Observation) -> bool:
     if change.base is None or seen.generation != change.base:
         return False
     metadata = (change.before or {}).get("metadata")
-    return not change.is_of_metadata or seen.state.get("metadata") == metadata
+    return not change.may_keep_generation or seen.state.get("metadata") == metadata

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 from gate.domain.change import Operation
 from gate.domain.corroboration import Effect
-from gate.domain.effect import find_base, is_taken, shows, tell_effect, tell_late
+from gate.domain.effect import find_base, is_taken, shows, tell_by_next, tell_effect, tell_late
 from gate.domain.observation import Observation, Rollout
 from gate.domain.outcome import (
-    GRACE,
     OUT_OF_TIME,
     SLACK,
     STALLED,
@@ -37,7 +36,8 @@ def follow(
         effect = tell_effect(change, seen) if change.is_pending else Effect.UNKNOWN
         if effect is Effect.TOOK and is_taken(change, seen, (*judged, *placed[index + 1 :])):
             effect = Effect.DID_NOT
-        judged.append(_conclude(change, effect, seen))
+        followed = _conclude(change, effect, seen)
+        judged.append(_conclude(followed, tell_by_next(followed, placed), None))
     rolled = [_follow_rollout(change, seen) for change in judged]
     return tuple(
         _note_undoing(change, seen, later=rolled[index + 1 :])
@@ -68,7 +68,7 @@ def _conclude(change: Awaited, effect: Effect, seen: Observation | None) -> Awai
     if effect is Effect.DID_NOT:
         return _fail(change, seen, f"{NOT_PERSISTED}: {_describe_absence(change, seen)}")
     generation = None if seen is None else seen.generation
-    if change.base is not None and not change.is_of_metadata:
+    if change.base is not None and not change.may_keep_generation:
         generation = change.base + 1
     outcome = replace(
         change.outcome,
@@ -208,11 +208,16 @@ def _describe_absence(change: Awaited, seen: Observation | None) -> str:
         return "another object has that name"
     if change.base is not None and seen.generation > change.base:
         return f"generation {seen.generation} of the object shows other values"
-    seconds = int(GRACE.total_seconds())
-    return f"the object was as before, at generation {seen.generation}, {seconds} s later"
+    return (
+        f"the object was as before, at generation {seen.generation}, "
+        "when the request could not be retried any more"
+    )
 
 
 def _describe_pods(rollout: Rollout) -> str:
+    """Return how far a rollout came; of available pods nobody tells how many are updated ones."""
+    old_ones = ", pods of before included" if rollout.total > rollout.updated else ""
     return (
-        f"{rollout.updated} updated and {rollout.available} available of {rollout.wanted} replicas"
+        f"{rollout.updated} of {rollout.wanted} replicas updated; "
+        f"{rollout.available} of {rollout.total} pods available{old_ones}"
     )

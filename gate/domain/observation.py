@@ -1,11 +1,11 @@
 """One state of a workload as the cluster holds it, apart from any request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from gate.domain.change import describe_state
-from gate.domain.request import Body, metadata_of
+from gate.domain.request import Body, metadata_of, owners_of
 from gate.domain.seal import Seal
 from gate.domain.snapshot import take_snapshot
 from gate.domain.trace import State
@@ -83,7 +83,7 @@ def observe(
         generation=_number(metadata, "generation"),
         state=describe_state(take_snapshot(body, seal)),
         rollout=_read_rollout(body, kind),
-        owners=_find_owners(metadata),
+        owners=owners_of(body),
         is_next=is_next,
         is_leaving=metadata.get("deletionTimestamp") is not None,
     )
@@ -141,34 +141,6 @@ def _find_condition(status: Mapping[str, object], name: str) -> Mapping[str, obj
         if isinstance(condition, dict) and condition.get("type") == name:
             return condition
     return {}
-
-
-def _find_owners(metadata: Mapping[str, object]) -> dict[Item, str]:
-    """Return the manager that wrote each item last; several may own one with the same value."""
-    entries = metadata.get("managedFields")
-    writers = [
-        (str(entry.get("time", "")), str(entry.get("manager", "")), _mapping(entry.get("fieldsV1")))
-        for entry in (entries if isinstance(entries, list) else ())
-        if isinstance(entry, dict) and entry.get("subresource") != "status"
-    ]
-    oldest_first = sorted(writers, key=lambda writer: writer[:2])
-    return {item: manager for _, manager, fields in oldest_first for item in _owned(fields)}
-
-
-def _owned(fields: Mapping[str, object]) -> Iterator[Item]:
-    spec = _mapping(fields.get("f:spec"))
-    if "f:replicas" in spec:
-        yield "", "replicas"
-    template = _mapping(_mapping(spec.get("f:template")).get("f:spec"))
-    for name, parts in _mapping(template.get("f:containers")).items():
-        container = name.removeprefix('k:{"name":"').removesuffix('"}')
-        if "f:image" in _mapping(parts):
-            yield container, "image"
-        for group, entries in _mapping(_mapping(parts).get("f:resources")).items():
-            for resource in _mapping(entries):
-                path = f"{group.removeprefix('f:')}.{resource.removeprefix('f:')}"
-                if resource != ".":
-                    yield container, path
 
 
 def _number(values: Mapping[str, object], name: str, *, absent: int = 0) -> int:

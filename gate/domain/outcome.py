@@ -92,8 +92,8 @@ class Awaited:
         return not (self.is_pending or self.is_executing)
 
     @property
-    def is_of_metadata(self) -> bool:
-        """Tell whether only metadata changes, which may leave the generation as it is."""
+    def may_keep_generation(self) -> bool:
+        """Tell whether only metadata changes, which the generation need not count."""
         return self.items == [_METADATA]
 
     @property
@@ -102,13 +102,16 @@ class Awaited:
         return find_items(self.before, self.after)
 
 
-def is_overdue(change: Awaited, *, waited: timedelta, now: datetime) -> bool:
+def is_overdue(
+    change: Awaited, *, waited: timedelta, now: datetime, grace: timedelta = GRACE
+) -> bool:
     """Tell whether the object has to be read again, since nothing may be coming any more.
 
-    `waited` is how long the change has been known of, by a clock that nobody sets.
+    `waited` is how long the change has been known of, by a clock that nobody sets; `grace` how long
+    its request may be retried.
     """
     if change.is_pending:
-        return waited >= GRACE
+        return waited >= grace
     progress = change.progress
     if progress is None:
         return False

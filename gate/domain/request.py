@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gate.domain.actor import Identity
-from gate.domain.capacity import field_text
 from gate.domain.change import Operation
-from gate.domain.snapshot import REPLICAS, Field, Part
+from gate.domain.snapshot import REPLICAS
 from gate.domain.workload import Kind
 
 Body = Mapping[str, object]
@@ -52,10 +51,10 @@ def text_map(value: object) -> dict[str, str]:
     return {str(name): text for name, text in value.items() if isinstance(text, str)}
 
 
-def owners_of(body: Body | None) -> dict[str, str]:
-    """Return the field managers that last wrote replicas, requests and limits, by field text.
+def owners_of(body: Body | None) -> dict[tuple[str, str], str]:
+    """Return who wrote replicas, images, requests and limits last, by container and name.
 
-    That is what managedFields tell; several may own one field with the same value.
+    That is what managedFields tell of field managers; several may own one field with one value.
     """
     entries = metadata_of(body).get("managedFields")
     writers = [
@@ -64,24 +63,23 @@ def owners_of(body: Body | None) -> dict[str, str]:
         if isinstance(entry, dict)
     ]
     oldest_first = sorted(writers, key=lambda writer: writer[:2])
-    return {
-        field_text(field): manager
-        for _, manager, fields in oldest_first
-        for field in _written(fields)
-    }
+    return {item: manager for _, manager, fields in oldest_first for item in _written(fields)}
 
 
-def _written(fields: Body) -> Iterator[Field]:
+def _written(fields: Body) -> Iterator[tuple[str, str]]:
     spec = _child(fields, "f:spec")
     if REPLICAS.name in _names(spec):
-        yield REPLICAS
+        yield REPLICAS.container, REPLICAS.name
     pod = _child(spec, "f:template", "f:spec")
     for listing in ("f:containers", "f:initContainers"):
         for key, parts in _child(pod, listing).items():
+            container = _name_in(key)
+            if isinstance(parts, dict) and "f:image" in parts:
+                yield container, "image"
             for name in _resource_names(parts):
-                yield Field(Part.RESOURCES, _name_in(key), name)
+                yield container, name
     for name in _resource_names(pod):
-        yield Field(Part.RESOURCES, "", name)
+        yield "", name
 
 
 def _resource_names(parts: object) -> Iterator[str]:

@@ -27,9 +27,10 @@ from gate.domain.detection import (
 )
 from gate.domain.move import Move
 from gate.domain.pattern import OnIncrease, Pattern, Thresholds
-from gate.domain.penalty import Damping, Deadband, Fold, Step, next_second
+from gate.domain.penalty import Damping, Deadband, Fold, Step
 from gate.domain.snapshot import REPLICAS, Field
 from gate.domain.trace import UNLIMITED, OpenDetection
+from gate.domain.window import find_end
 from gate.domain.words import describe_path, describe_span
 
 UNCONFIRMED = "outcome-unconfirmed"
@@ -70,16 +71,18 @@ def examine_field(candidate: Candidate, pattern: Pattern, field: Field) -> Exami
 
     Both rules may have something to say; the one that refuses whatever the direction comes first.
     """
-    if is_stale(candidate.trace.seen, (trace.seen for trace in candidate.history.traces)):
+    if candidate.is_stale:
         return Examination(incomplete=(STALE,))
     case = open_case(candidate, pattern, field)
     if case is None:
         return Examination()
-    contest, reversal = _find_contest(case), _find_reversal(case)
-    if contest and reversal and reversal.response is Response.REFUSE:
-        contest = replace(contest, until=max(contest.until, reversal.until))
+    found = [finding for finding in (_find_contest(case), _find_reversal(case)) if finding]
+    ends = [finding.until for finding in found if finding.response is Response.REFUSE]
+    if ends:
+        contested_until = _find_contest_end(case)
+        found[0] = replace(found[0], until=max(*ends, contested_until or ends[0]))
     return Examination(
-        findings=tuple(finding for finding in (contest, reversal) if finding is not None),
+        findings=tuple(found),
         incomplete=(UNCONFIRMED,) if case.is_unconfirmed else (),
     )
 
@@ -197,16 +200,9 @@ def _find_reversal(case: Case) -> Finding | None:
 
 def _find_contest(case: Case) -> Finding | None:
     """Find agents' changes that somebody else keeps undoing, and that come again."""
-    needed = case.damping.occurrences - 1
-    recent = [
-        move
-        for move, following in pairwise((*case.moves, case.move))
-        if _is_undone(move, following, now=case.candidate.now)
-        and not _is_explained(following, case.moves)
-        and _direction(move) == case.direction
-        and case.candidate.now - move.at <= case.damping.window
-    ]
-    if case.direction == 0 or len(recent) < needed:
+    needed = _undone_needed(case)
+    recent = _find_undone(case, asked_at=case.candidate.now)
+    if len(recent) < needed:
         return None
     owner = _find_owner(case, recent)
     who = f"field manager {owner}" if owner else "somebody else"
@@ -216,7 +212,7 @@ def _find_contest(case: Case) -> Finding | None:
         evidence_kind=EvidenceKind.CONTESTED,
         response=Response.REFUSE,
         fields=(field_text(case.field),),
-        until=next_second(sorted(move.at for move in recent)[-needed] + case.damping.window),
+        until=_end_of(case, recent),
         confidence=round(len(recent) / (len(recent) + needed), 3),
         severity=Severity.WARNING,
         summary=(
@@ -236,9 +232,47 @@ def _find_contest(case: Case) -> Finding | None:
     )
 
 
+def _find_contest_end(case: Case) -> datetime | None:
+    """Return when the last contest ends that there is, or that there will be once all has settled.
+
+    Undoings that cannot be told yet from changes that are still on their way are told then, so that
+    nobody may be promised an earlier end of another refusal.
+    """
+    latest = max([case.candidate.now, *(move.at for move in case.moves)])
+    undone = _find_undone(case, asked_at=latest + SETTLING)
+    return None if len(undone) < _undone_needed(case) else _end_of(case, undone)
+
+
+def _find_undone(case: Case, *, asked_at: datetime) -> list[Move]:
+    """Return the agents' changes like the candidate that somebody else undid within the window.
+
+    As they are told at an instant at which the candidate comes again, if nothing else happens.
+    """
+    if case.direction == 0:
+        return []
+    return [
+        move
+        for move, following in pairwise((*case.moves, case.move._replace(at=asked_at)))
+        if _direction(move) == case.direction
+        and case.candidate.now - move.at <= case.damping.window
+        and _is_undone(move, following, now=asked_at)
+        and not _is_explained(following, case.moves)
+    ]
+
+
+def _undone_needed(case: Case) -> int:
+    return case.damping.occurrences - 1
+
+
+def _end_of(case: Case, undone: Sequence[Move]) -> datetime:
+    """Return when too few of these are within the window."""
+    instants = (move.at for move in undone)
+    return find_end(instants, needed=_undone_needed(case), window=case.damping.window)
+
+
 def _find_owner(case: Case, undone: Sequence[Move]) -> str | None:
     """Return who undoes: the object's field manager, else who was seen to undo it last."""
-    owner = case.candidate.owners.get(field_text(case.field))
+    owner = case.candidate.owners.get((case.field.container, case.field.name))
     seen = (move.undone_by for move in reversed(undone) if move.undone_by is not None)
     return owner or next(seen, None)
 
@@ -252,6 +286,9 @@ def _is_undone(move: Move, following: Move, *, now: datetime) -> bool:
     """
     if move.before is None or following.before is None or move.is_approved:
         return False
+    is_back = 2 * abs(move.after - following.before) >= abs(move.after - move.before)
+    if not is_back or _sign(following.before - move.after) != -_direction(move):
+        return False
     if move.seen is not None and following.seen is not None:
         if is_untouched(move.seen, following.seen) or is_stale(following.seen, [move.seen]):
             return False
@@ -260,11 +297,8 @@ def _is_undone(move: Move, following: Move, *, now: datetime) -> bool:
             or move.undone_by is not None
             or was_touched_twice(move.seen, following.seen)
         )
-        if not is_proven and now - move.at < SETTLING:
-            return False
-    return 2 * abs(move.after - following.before) >= abs(move.after - move.before) and (
-        _sign(following.before - move.after) == -_direction(move)
-    )
+        return is_proven or now - move.at >= SETTLING
+    return True
 
 
 def _is_explained(found: Move, moves: Sequence[Move]) -> bool:

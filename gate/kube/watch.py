@@ -37,22 +37,23 @@ _FIRST_PAUSE, _LAST_PAUSE = timedelta(seconds=0.2), timedelta(seconds=15)
 
 
 class _InterruptedError(Exception):
-    """A watch ended before its time; `is_expired` where it cannot be taken up where it ended."""
+    """A watch ended before its time; `is_lost` where it cannot be taken up where it ended."""
 
-    def __init__(self, reason: str, told: str, *, lost: bool = False) -> None:
+    def __init__(self, reason: str, told: str, *, is_lost: bool = False) -> None:
         super().__init__(told)
         self.reason = reason
-        self.is_expired = lost
+        self.is_lost = is_lost
 
 
 @dataclass(frozen=True, slots=True)
 class WatchLimits:
     """How long a watch is asked for, and for how long it may say nothing.
 
-    The API server sends a bookmark about once a minute where nothing happens.
+    It ends before it may be taken for dead: where nothing changed since it began, the API server
+    sends no bookmarks either.
     """
 
-    length: timedelta = timedelta(minutes=4)
+    length: timedelta = timedelta(minutes=1)
     silence: timedelta = timedelta(seconds=100)
 
 
@@ -116,19 +117,23 @@ class WorkloadWatch:
             try:
                 if position is None:
                     position = await self._list(kind, observer)
+                started = self._clock()
                 async with aclosing(self._watch(kind, position)) as events:
                     async for event in events:
                         position = self._take_in(kind, event, observer)
                         failures = 0
             except _InterruptedError as interruption:
                 # A position that is refused again and again is of another store: one restored.
-                is_lost = interruption.is_expired or failures >= _TRIES
+                is_lost = interruption.is_lost or failures >= _TRIES
                 position = None if is_lost else position
                 self._report(kind, interruption.reason, str(interruption), failures)
             except ClusterError as error:
                 self._report(kind, "unreachable", str(error), failures)
             else:
-                continue  # it was asked for so long and no longer
+                # It was asked for so long and no longer, and began with all there was by then.
+                observer.confirm(kind, at=started)
+                failures = 0
+                continue
             failures += 1
             await _pause(failures)
 
@@ -161,7 +166,9 @@ class WorkloadWatch:
                 return await _fetch(self._lister(kind), **options)
             except client.ApiException as error:
                 if error.status == _GONE:
-                    raise _InterruptedError("expired", "a page of the list", lost=True) from error
+                    raise _InterruptedError(
+                        "expired", "a page of the list", is_lost=True
+                    ) from error
                 raise
 
     async def _watch(self, kind: Kind, position: str) -> AsyncGenerator[Body, None]:
@@ -181,7 +188,8 @@ class WorkloadWatch:
                 if response.status != _FINE:
                     is_expired = response.status == _GONE
                     reason = "expired" if is_expired else "refused"
-                    raise _InterruptedError(reason, f"status {response.status}", lost=is_expired)
+                    told = f"status {response.status}"
+                    raise _InterruptedError(reason, told, is_lost=is_expired)
                 async for event in _events(response):
                     yield event
 
@@ -189,7 +197,7 @@ class WorkloadWatch:
         """Tell of one event and return the position after it."""
         body = event.get("object")
         if not isinstance(body, dict):
-            raise _InterruptedError("unreadable", "an event without an object", lost=True)
+            raise _InterruptedError("unreadable", "an event without an object", is_lost=True)
         if event.get("type") == "ERROR":
             raise _read_error(body)
         if event.get("type") == "BOOKMARK":
@@ -230,7 +238,11 @@ async def _fetch(ask: _Ask, *arguments: str, **options: object) -> Body:
     async with response:
         if response.status != _FINE:
             raise await _refusal(response)
-        body: Body = orjson.loads(await response.read())
+        body = _parse(await response.read())
+        if body is None:
+            raise aiohttp.ClientPayloadError(
+                "the answer is not a JSON object; look for a proxy that answers instead"
+            )
         return body
 
 
@@ -242,12 +254,24 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Body]:
         except aiohttp.ServerTimeoutError as error:
             raise _InterruptedError("silent", "no event and no bookmark in time") from error
         except ValueError as error:
-            raise _InterruptedError("unreadable", "an event is too long", lost=True) from error
+            raise _InterruptedError("unreadable", "an event is too long", is_lost=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise _InterruptedError("disconnected", str(error)) from error
         if not line:
             return
-        yield orjson.loads(line)
+        event = _parse(line)
+        if event is None:  # half a line, where a stream was cut off
+            raise _InterruptedError("unreadable", "a line is not a JSON object", is_lost=True)
+        yield event
+
+
+def _parse(text: bytes) -> Body | None:
+    """Return the object that a JSON text holds; None where it holds none."""
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> client.ApiException:
@@ -259,7 +283,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> client.ApiException:
 def _read_error(status: Body) -> _InterruptedError:
     message = str(status.get("message"))
     if status.get("code") == _GONE:
-        return _InterruptedError("expired", message, lost=True)
+        return _InterruptedError("expired", message, is_lost=True)
     return _InterruptedError("refused", message)
 
 

@@ -39,6 +39,8 @@ class Journal:
         self._entries: dict[WorkloadKey, deque[Entry]] = {}
         self._latest: dict[WorkloadKey, int] = {}  # numbers, in the order in which they grew
         self._continuity: dict[Kind, _Continuity] = {}
+        self._forgotten_until: datetime | None = None  # of all workloads
+        self._overflowed_until: dict[WorkloadKey, datetime] = {}
         self._number = 0
 
     @property
@@ -52,6 +54,7 @@ class Journal:
         previous = entries[-1].seen if entries else None
         if previous is None or not _is_known(seen, previous):
             self._number += 1
+            self._note_overflow(entries)
             entries.append(Entry(self._number, _share(seen, previous), previous))
             self._latest.pop(seen.key, None)
             self._latest[seen.key] = self._number
@@ -78,10 +81,13 @@ class Journal:
         if known is not None:
             self._continuity[kind] = replace(known, until=max(known.until, at))
 
-    def is_continuous(self, kind: Kind, *, since: datetime, until: datetime) -> bool:
-        """Tell whether nothing of a kind was missed between two instants."""
-        known = self._continuity.get(kind)
-        return known is not None and known.since <= since and known.until >= until
+    def is_continuous(self, key: WorkloadKey, *, since: datetime, until: datetime) -> bool:
+        """Tell whether all that a workload went through between two instants is here to be read."""
+        known = self._continuity.get(key.kind)
+        if known is None or known.since > since or known.until < until:
+            return False
+        lost = (self._forgotten_until, self._overflowed_until.get(key))
+        return all(instant is None or instant <= since for instant in lost)
 
     def read(self, key: WorkloadKey, *, after: int, up_to: int) -> Iterator[Entry]:
         """Return what was seen of a workload, oldest first, with numbers in (after, up_to]."""
@@ -94,11 +100,24 @@ class Journal:
 
     def prune(self, *, before: datetime) -> None:
         """Forget all but the present state of what was seen before an instant."""
+        self._forgotten_until = max(before, self._forgotten_until or before)
+        self._overflowed_until = {
+            key: instant
+            for key, instant in self._overflowed_until.items()
+            if instant > self._forgotten_until
+        }
         for key, entries in list(self._entries.items()):
             while len(entries) > 1 and entries[0].seen.at < before:
                 entries.popleft()
             if entries[-1].seen.is_gone and entries[-1].seen.at < before:
                 del self._entries[key], self._latest[key]
+
+    def _note_overflow(self, entries: deque[Entry]) -> None:
+        """Note until when nothing is known of a workload that has too many entries for one more."""
+        if len(entries) == _KEPT_AT_MOST:
+            lost = entries[0].seen
+            known = self._overflowed_until.get(lost.key, lost.at)
+            self._overflowed_until[lost.key] = max(known, lost.at)
 
 
 def _is_known(seen: Observation, previous: Observation) -> bool:

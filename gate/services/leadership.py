@@ -1,6 +1,7 @@
 """Leadership: what only one replica has to do is done by the one that holds a lease."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -16,13 +17,15 @@ log = structlog.get_logger(__name__)
 Duties = Callable[[], Awaitable[None]]
 
 _RENEWALS = 3  # tries in the time of one lease
+_STANDS_BACK = 4  # leases long, after a bug: another replica may fare better
 
 
 class Leadership:
     """Runs duties while a lease is held, and stops them when somebody else holds it.
 
     While the database is away nobody can take the lease, so they go on: they may run twice for a
-    moment in any case, and a watch that stops loses sight of what happens.
+    moment in any case, and a watch that stops loses sight of what happens. A bug in the duties is
+    reported and ends nothing but this turn: admissions go on in the same process.
     """
 
     def __init__(
@@ -33,21 +36,32 @@ class Leadership:
         self._name = name
         self._holder = holder
         self._length = length
-        self._gauge = metrics.leadership.labels(name.partition("/")[0])
+        lease = name.partition("/")[0]
+        self._gauge = metrics.leadership.labels(lease)
+        self._failures = metrics.duty_failures.labels(lease)
 
     async def run(self, duties: Duties) -> None:
         """Wait for the lease, run the duties while it is held, and so on until cancelled."""
         self._gauge.set(0)
         try:
             while True:
-                if await self._claim():
-                    log.info("leadership.gained", lease=self._name)
-                    await self._lead(duties)
-                    log.info("leadership.lost", lease=self._name)
+                try:
+                    await self._take_turn(duties)
+                except Exception as error:  # a bug here must not end admissions
+                    self._report(error)
+                    if _is_cancelled():
+                        raise asyncio.CancelledError from error
+                    await self._stand_back()
                 await self._pause()
         finally:
             self._gauge.set(0)
             await self._release()
+
+    async def _take_turn(self, duties: Duties) -> None:
+        if await self._claim():
+            log.info("leadership.gained", lease=self._name)
+            await self._lead(duties)
+            log.info("leadership.lost", lease=self._name)
 
     async def _lead(self, duties: Duties) -> None:
         """Run the duties until the lease is lost."""
@@ -57,7 +71,7 @@ class Leadership:
             work.cancel()
 
     async def _perform(self, duties: Duties) -> None:
-        """Do the duties, again after a while where they cannot be done; a bug is not hidden."""
+        """Do the duties, again after a while where they cannot be done; a bug is raised."""
         while True:
             try:
                 await duties()
@@ -85,9 +99,45 @@ class Leadership:
         self._gauge.set(is_held and not late)
         return is_held
 
+    def _report(self, error: Exception) -> None:
+        """Say which bugs there are and where; what they say themselves may hold secrets."""
+        self._failures.inc()
+        for each in _parts(error):
+            log.error(
+                "leadership.duty_failed",
+                lease=self._name,
+                type=type(each).__name__,
+                places=_places(each),
+            )
+
+    async def _stand_back(self) -> None:
+        """Leave the lease to others for a while."""
+        self._gauge.set(0)
+        await self._release()
+        await asyncio.sleep(self._length.total_seconds() * _STANDS_BACK)
+
     async def _pause(self) -> None:
         await asyncio.sleep(self._length.total_seconds() / _RENEWALS)
 
     async def _release(self) -> None:
         with suppress(StorageUnavailableError):  # it then ends by itself
             await self._leases.release(self._name, holder=self._holder)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the owner wants this to end: a task group hides that behind an error in it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _parts(error: BaseException) -> list[BaseException]:
+    """Return the errors that task groups raised together, one by one."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [part for each in error.exceptions for part in _parts(each)]
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return the modules and lines that an error came through, where it arose last."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [f"{frame.f_globals.get('__name__')}:{line}" for frame, line in frames]

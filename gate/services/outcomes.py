@@ -71,8 +71,12 @@ class OutcomeKeeper:
         clock: Callable[[], datetime],
         timer: Callable[[], float],
         metrics: Metrics,
+        grace: timedelta = GRACE,
     ) -> None:
-        """Follow the changes of `cluster`; `timer` gives seconds of a clock that nobody sets."""
+        """Follow the changes of `cluster`; `timer` gives seconds of a clock that nobody sets.
+
+        `grace` is how long the API server may go on retrying one request.
+        """
         self._outcomes = outcomes
         self._workloads = workloads
         self._journal = journal
@@ -80,6 +84,7 @@ class OutcomeKeeper:
         self._clock = clock
         self._timer = timer
         self._metrics = metrics
+        self._grace = grace
         self._held: dict[str, _Held] = {}
         self._number = 0
         self._looked_at: datetime | None = None
@@ -162,17 +167,16 @@ class OutcomeKeeper:
 
     async def _read_overdue(self, now: datetime) -> None:
         """Read the objects of changes that nothing more may be seen of, some at once."""
-        overdue = [
-            held
-            for held in self._held.values()
-            if is_overdue(
-                held.change, waited=timedelta(seconds=self._timer() - held.timer), now=now
-            )
-            and (held.read_again_at is None or now >= held.read_again_at)
-        ]
+        overdue = [held for held in self._held.values() if self._is_to_be_read(held, now)]
         async with asyncio.TaskGroup() as tasks:
             for held in overdue[:_READS_AT_ONCE]:
                 tasks.create_task(self._read(held, now))
+
+    def _is_to_be_read(self, held: _Held, now: datetime) -> bool:
+        if held.read_again_at is not None and now < held.read_again_at:
+            return False
+        waited = timedelta(seconds=self._timer() - held.timer)
+        return is_overdue(held.change, waited=waited, now=now, grace=self._grace)
 
     async def _read(self, held: _Held, now: datetime) -> None:
         change = held.change
@@ -182,7 +186,7 @@ class OutcomeKeeper:
             log.warning("outcome.unread", workload=str(change.key), error=str(error))
         else:
             is_continuous = self._journal.is_continuous(
-                change.key.kind, since=change.at - _SKEW, until=held.known_since + GRACE
+                change.key, since=change.at - _SKEW, until=held.known_since + self._grace
             )
             change = follow_late(change, seen, now=now, is_continuous=is_continuous)
         self._held[change.action_id] = replace(

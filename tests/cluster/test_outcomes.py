@@ -26,17 +26,18 @@ from gate.services.journal import Journal
 from gate.services.outcomes import OutcomeKeeper
 from gate.telemetry import Metrics
 from testbed.controlplane import ControlPlane
-from testbed.gate import GateProcess
+from testbed.gate import GateProcess, running_gate
 from testbed.workloads import workload
 from tests.cluster.api import Api
 from tests.cluster.records import Records
 from tests.cluster.relay import relayed
 
 _PATIENCE = 30.0
-_LATE = 90.0  # what was not persisted is told after 45 s
+# A refusal is final at once, so nobody need wait until no request can be retried any more.
+_GRACE = timedelta(seconds=3)
 _SKEW = 6.0
-# Before a watch ends, the API server confirms that nothing was missed.
-_USUAL = WatchLimits(length=timedelta(seconds=10))
+# A watch that has ended confirms that nothing was missed before it.
+_USUAL = WatchLimits(length=timedelta(seconds=3))
 
 
 @dataclass
@@ -89,6 +90,7 @@ async def watching(
             clock=utc_now,
             timer=time.monotonic,
             metrics=metrics,
+            grace=_GRACE,
         )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(watch.run(journal)), tasks.create_task(_run(keeper))]
@@ -116,11 +118,11 @@ class Scene:
         """Create a workload of 5 replicas."""
         await self.admin.create(kind, workload(kind, name, namespace=self.namespace))
 
-    async def wait_for(self, *statuses: str, patience: float = _PATIENCE) -> list[asyncpg.Record]:
+    async def wait_for(self, *statuses: str) -> list[asyncpg.Record]:
         """Return the traces once they have these statuses, in order of version."""
         traces: list[asyncpg.Record] = []
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(_PATIENCE):
                 while True:
                     traces = await self.records.traces(self.namespace)
                     if [trace["execution_status"] for trace in traces] == list(statuses):
@@ -130,6 +132,13 @@ class Scene:
             columns = ("action_type", "execution_status", "execution_error")
             shown = [tuple(trace[name] for name in columns) for trace in traces]
             raise AssertionError(f"{shown} instead of {statuses}") from None
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gate(plane: ControlPlane, directory: Path) -> AsyncIterator[GateProcess]:
+    """Return a gate that leaves watching to these tests."""
+    async with running_gate(plane.kubeconfig, directory / "outcomes", outcomes=False) as gate:
+        yield gate
 
 
 @pytest.fixture
@@ -212,7 +221,7 @@ async def test_a_change_that_admission_after_gate_refuses_is_not_persisted(
     made = workload("Deployment", "second", namespace=scene.namespace)
     assert (await scene.agent.create("Deployment", made)).status == 403
 
-    (trace,) = await scene.wait_for("failed", patience=_LATE)
+    (trace,) = await scene.wait_for("failed")
     assert trace["execution_error"].startswith("not-persisted: ")
     assert trace["execution_start_time"] is None
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from gate.errors import ClusterError, StorageUnavailableError
 from gate.services.leadership import Leadership
@@ -158,13 +159,68 @@ def test_duties_that_cannot_be_done_are_tried_again_and_end_nothing_else() -> No
     run_in_virtual_time(scene())
 
 
-def test_a_bug_in_the_duties_is_not_hidden() -> None:
-    async def broken() -> None:
-        raise RuntimeError("a bug")
+async def break_down() -> None:
+    """Fail as a bug in nested duties does."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(asyncio.sleep(5))
+        raise RuntimeError("a bug with a secret")
 
-    replica = Replica(MemoryLeases(), "a")
 
-    with pytest.raises(ExceptionGroup, match="unhandled") as caught:
-        run_in_virtual_time(replica.leadership.run(broken))
+def test_a_bug_in_the_duties_is_reported_without_its_words_and_they_are_done_again() -> None:
+    async def scene() -> None:
+        tries = []
 
-    assert caught.group_contains(RuntimeError, match="a bug")
+        async def broken() -> None:
+            tries.append(asyncio.get_running_loop().time())
+            await break_down()
+
+        replica = Replica(MemoryLeases(), "a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(100):
+                await replica.leadership.run(broken)
+        assert tries == [0, 65]
+        assert b'gate_duty_failures_total{lease="watch"} 2.0' in replica.metrics.expose()
+
+    with capture_logs() as logs:
+        run_in_virtual_time(scene())
+
+    told = [entry for entry in logs if entry["event"] == "leadership.duty_failed"]
+    assert [entry["type"] for entry in told] == ["RuntimeError"] * 2
+    assert told[0]["places"][-1].startswith("tests.unit.test_leadership:")
+    assert "secret" not in repr(told)
+
+
+def test_a_replica_whose_duties_have_a_bug_leaves_them_to_another() -> None:
+    async def scene() -> None:
+        leases = MemoryLeases()
+        broken, sound = Replica(leases, "a"), Replica(leases, "b")
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(broken.leadership.run(break_down))]
+            await asyncio.sleep(0)
+            running.append(tasks.create_task(sound.run()))
+            await wait_until(lambda: sound.is_on_duty, within=6)
+            await asyncio.sleep(300)
+            assert (sound.is_on_duty, sound.starts) == (True, 1)
+            for task in running:
+                task.cancel()
+
+    run_in_virtual_time(scene())
+
+
+def test_duties_that_fail_while_they_are_stopped_do_not_go_on() -> None:
+    async def scene() -> None:
+        async def stubborn() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise RuntimeError
+
+        leases = MemoryLeases()
+        replica = Replica(leases, "a")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10):
+                await replica.leadership.run(stubborn)
+        assert asyncio.get_running_loop().time() == 10
+        assert leases.held == {}
+
+    run_in_virtual_time(scene())

@@ -87,7 +87,7 @@ def test_a_deployment_that_gave_up_on_this_rollout_fails_it(
     assert followed.outcome.status is expected
     if expected is FAILED:
         assert followed.outcome.error == (
-            "progress-deadline-exceeded: 5 updated and 0 available of 5 replicas"
+            "progress-deadline-exceeded: 5 of 5 replicas updated; 0 of 5 pods available"
         )
         assert followed.outcome.started_at is not None
 
@@ -107,7 +107,7 @@ def test_a_rollout_without_progress_fails_once_its_deadline_is_over() -> None:
     stalled = follow_late(followed, states[-1], now=late, is_continuous=True)
     assert stalled.outcome.status is FAILED
     assert stalled.outcome.error == (
-        "rollout-stalled: 6 updated and 5 available of 6 replicas, for 11 min"
+        "rollout-stalled: 6 of 6 replicas updated; 5 of 6 pods available, for 11 min"
     )
 
 
@@ -239,3 +239,52 @@ def test_taking_in_a_state_again_changes_nothing() -> None:
     once = run(scaled(5, 3), *states)
 
     assert run(once, *states) == once
+
+
+def test_a_change_that_nobody_watched_is_told_by_the_review_of_the_next_one() -> None:
+    unwatched = scaled(5, 7)
+    following = scaled(7, 9, version=2, base=8, resource_version="101")
+
+    first, second = run(
+        (unwatched, following),
+        see(describe(9), generation=9, resource_version=102, is_next=False),
+    )
+
+    assert (first.outcome.status, first.outcome.ended_at) == (COMPLETED, None)
+    assert second.outcome.status is not PENDING
+
+
+def test_a_change_that_the_next_review_does_not_show_was_not_persisted() -> None:
+    refused_later = scaled(5, 7)
+    following = scaled(6, 9, version=2, base=8, resource_version="101")
+
+    first, _ = run(
+        (refused_later, following),
+        see(describe(9), generation=9, resource_version=102, is_next=False),
+    )
+
+    assert first.outcome.status is FAILED
+
+
+def test_of_two_changes_to_one_value_the_next_review_tells_of_the_last() -> None:
+    racing = scaled(5, 7), scaled(5, 7, version=2, actor="another")
+    following = scaled(7, 9, version=3, base=8, resource_version="101")
+
+    first, second, _ = run(
+        (*racing, following),
+        see(describe(9), generation=9, resource_version=102, is_next=False),
+    )
+
+    assert (first.outcome.status, second.outcome.status) == (FAILED, COMPLETED)
+
+
+def test_a_scale_tells_nothing_of_a_change_of_anything_but_replicas() -> None:
+    unwatched = change(describe(), describe(image="web:2"))
+    following = change({"replicas": 5}, {"replicas": 6}, version=2, base=8, resource_version="101")
+
+    first, _ = run(
+        (unwatched, following),
+        see(describe(6, image="web:3"), generation=12, resource_version=110, is_next=False),
+    )
+
+    assert first.outcome.status is PENDING

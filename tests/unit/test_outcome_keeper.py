@@ -278,6 +278,52 @@ async def test_a_creation_never_seen_failed_only_where_nothing_was_missed() -> N
         assert (await bench.run(after=50 * SECOND)).status is expected
 
 
+async def test_what_the_journal_forgot_is_not_taken_for_what_was_never_there() -> None:
+    bench = Bench(change(None, describe(5)))
+    bench.workloads.found = None
+    bench.journal.see_all(Kind.DEPLOYMENT, [], at=NOW - 60 * SECOND)
+    created = see(describe(5), generation=1, second=1)
+    bench.journal.see(created)
+    bench.journal.see(replace(created, at=NOW + timedelta(minutes=30), is_gone=True))
+    bench.wall = NOW + timedelta(minutes=60)
+    await bench.run()
+    bench.journal.confirm(Kind.DEPLOYMENT, at=NOW + timedelta(minutes=62))
+
+    assert (await bench.run(after=50 * SECOND)).status is PENDING
+    assert bench.workloads.reads == 1
+
+
+def complete_since(journal: Journal, second: float, *, name: str = "web") -> bool:
+    key = replace(KEY, name=name)
+    until = NOW + timedelta(minutes=60)
+    return journal.is_continuous(key, since=NOW + second * SECOND, until=until)
+
+
+def test_a_journal_is_complete_from_where_it_forgot() -> None:
+    journal = Journal(metrics=Metrics())
+    journal.see_all(Kind.DEPLOYMENT, [], at=NOW)
+    journal.confirm(Kind.DEPLOYMENT, at=NOW + timedelta(minutes=60))
+    assert complete_since(journal, 0)
+
+    journal.prune(before=NOW + 10 * SECOND)
+    journal.prune(before=NOW + 5 * SECOND)  # by a clock that was set back
+
+    assert not complete_since(journal, 9)
+    assert complete_since(journal, 10)
+
+
+def test_a_workload_that_changes_too_often_is_complete_from_its_oldest_entry_on() -> None:
+    journal = Journal(metrics=Metrics())
+    journal.see_all(Kind.DEPLOYMENT, [], at=NOW)
+    for number in range(70):
+        state = see(describe(5), generation=7, resource_version=100 + number, second=number)
+        journal.see(state)
+    journal.confirm(Kind.DEPLOYMENT, at=NOW + timedelta(minutes=60))
+
+    assert [complete_since(journal, second) for second in (4, 5)] == [False, True]
+    assert complete_since(journal, 0, name="another")
+
+
 def test_a_list_after_a_gap_tells_what_is_gone() -> None:
     journal = Journal(metrics=Metrics())
     journal.see(BEFORE)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.domain.move import Move
-from gate.domain.penalty import Damping, Deadband, Fold, next_second
+from gate.domain.penalty import Damping, Deadband, Fold
+from gate.domain.window import next_second
 from tests.timeline import SCALE_OSCILLATION, Outcome, minute, start_timeline
 
 _DEFAULT = Damping(3, timedelta(minutes=120))

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import assume, event, given, settings
@@ -53,6 +54,36 @@ _patterns = st.builds(
     ),
 )
 _values = st.sampled_from([0, 2, 3, 5, 8, 20])
+
+
+def make_hasty_script(seed: int) -> Script:
+    """Return a history in which changes are undone, and made again before that has settled.
+
+    Evenly spread, where one that is drawn would be simple.
+    """
+    dice = Random(seed)  # noqa: S311 - nothing secret: histories for tests
+    seconds = (1, 3, 10, 25, 60)
+    now = 0
+    steps = []
+    for _ in range(dice.randint(3, 8)):
+        now += dice.choice(seconds)
+        wanted = 8 if dice.random() < 0.8 else 2
+        steps.append(Step(now / 60, wanted, persists=dice.random() < 0.9))
+        if dice.random() < 0.8:
+            now += dice.choice(seconds)
+            steps.append(Step(now / 60, 5, by_agent=False))
+    pattern = replace(
+        SCALE_OSCILLATION,
+        own_end=cooling(dice.choice([None, 1, 5])),
+        window=timedelta(minutes=dice.choice([5, 60, 120])),
+    )
+    return Script(
+        patterns=(pattern,),
+        start=5,
+        subresource=dice.choice(["", "scale"]),
+        steps=tuple(steps),
+        nth=dice.randint(1, 2),
+    )
 
 
 @st.composite
@@ -193,6 +224,31 @@ async def test_increase_that_a_refusal_names_is_admitted_at_any_time_until_then(
     increase = await refusal.timeline.scale(int(named[1]), at=at)
 
     assert increase.outcome is not Outcome.REFUSED
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(st.integers(0, 2**32).map(make_hasty_script), st.sampled_from([0, 20, 60]))
+async def test_promise_holds_where_changes_were_still_settling_when_it_was_made(
+    script: Script, seconds: int
+) -> None:
+    refusal = await refuse(script)
+
+    later = await refusal.retry(refusal.until + seconds * _SECOND)
+
+    assert later.outcome is not Outcome.REFUSED
+
+
+@pytest.mark.parametrize("second", [105, 140])
+async def test_changes_that_were_still_settling_are_part_of_the_promise(second: int) -> None:
+    timeline = await start_timeline(replicas=3, subresource="scale")
+    for made, undone in ((0, 10), (60, 65), (90, 93)):
+        await timeline.scale(5, at=minute(made / 60))
+        await timeline.play([Step(undone / 60, 3, by_agent=False)])
+
+    refused = await timeline.scale(5, at=minute(second / 60))
+    at_last = await timeline.scale(5, at=refused.until)
+
+    assert (refused.outcome, at_last.outcome) == (Outcome.REFUSED, Outcome.ADMITTED)
 
 
 async def test_two_replicas_two_seconds_apart_keep_the_order_of_their_versions() -> None:

@@ -188,7 +188,20 @@ async def test_a_watch_that_breaks_ends_or_falls_silent_goes_on_where_it_was(the
     )
 
     assert server.asked == ["list", "100", "110"]
-    assert (observer.confirmed, len(observer.lists)) == (1, 1)
+    assert (observer.confirmed, len(observer.lists)) == (1 + (then == "end"), 1)
+
+
+async def test_a_watch_that_ends_in_its_time_confirms_that_nothing_happened_before_it() -> None:
+    server, observer = await watch(
+        answers(listing(100)),
+        streams(then="end"),
+        streams(then="break"),
+        streams(),
+        until=lambda server, _: len(server.asked) == 4,
+    )
+
+    assert server.asked == ["list", "100", "100", "100"]
+    assert observer.confirmed == 1
 
 
 @pytest.mark.parametrize(
@@ -209,6 +222,21 @@ async def test_an_expired_position_is_replaced_by_a_new_list(expired: Answer) ->
 
     assert server.asked == ["list", "100", "list", "200"]
     assert len(observer.lists) == 2
+
+
+@pytest.mark.parametrize("line", [b'{"type": "BOOKMARK", "object": {"meta', b"null\n", b"<html>\n"])
+async def test_half_a_line_or_none_that_is_an_event_ends_nothing_but_that_watch(
+    line: bytes,
+) -> None:
+    server, observer = await watch(
+        answers(listing(100)),
+        streams(event("ADDED", deployment(105)), line, then="end"),
+        answers(listing(200, deployment(150))),
+        until=lambda server, _: len(server.asked) == 4,
+    )
+
+    assert server.asked == ["list", "100", "list", "200"]
+    assert [each.resource_version for each in observer.seen] == ["105"]
 
 
 async def test_a_position_that_is_refused_again_and_again_is_given_up() -> None:
@@ -242,6 +270,31 @@ async def test_a_single_workload_is_read_or_is_not_there() -> None:
     assert found is not None
     assert (found.key, found.resource_version, found.is_next) == (WEB, "90", False)
     assert missing is None
+
+
+def says(text: str) -> Answer:
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text)
+
+    return answer
+
+
+@pytest.mark.parametrize("text", ['{"metadata": {', "[]"])
+async def test_an_answer_that_is_no_object_is_told_in_words(text: str) -> None:
+    async with serving(Server([says(text)]), Metrics()) as watching:
+        with pytest.raises(ClusterError, match="read shop/Deployment/web: the answer is not"):
+            await watching.read(WEB)
+
+
+async def test_a_list_that_is_no_object_is_asked_for_again() -> None:
+    server, observer = await watch(
+        says("<html>"),
+        answers(listing(100, deployment(90))),
+        until=lambda _, observer: bool(observer.lists),
+    )
+
+    assert server.asked[:2] == ["list", "list"]
+    assert len(observer.lists[0]) == 1
 
 
 async def test_a_missing_permission_is_named() -> None:
