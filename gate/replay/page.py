@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from importlib.resources import files
 
-import orjson
-
+from gate.domain.canonical import encode
 from gate.replay.chart import WORDS, draw_chart, draw_mark, quote, show_instant
 from gate.replay.comparison import Difference
 from gate.replay.report import Report, describe_input, describe_result, list_notes
@@ -167,7 +166,7 @@ def _describe_change(row: Row) -> str:
 def _show_side(side: object) -> str:
     if side is None:
         return "?"
-    shown = orjson.dumps(side).decode().replace('"', "")
+    shown = encode(side).decode().replace('"', "")
     return quote(shown, limit=_SIDE_AT_MOST)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import orjson
 
+from gate.domain.canonical import encode
 from gate.domain.request import Body, metadata_of
 from gate.domain.workload import WorkloadKey
 
@@ -64,7 +65,7 @@ class WorkloadStates:
 
     def keep(self, key: WorkloadKey, known: Known) -> None:
         """Replace what is known of a workload."""
-        raw = orjson.dumps(_trim(known.body))
+        raw = encode(_trim(known.body))
         replaced = self._kept.pop(key, None)
         self._size += len(raw) - (len(replaced[0]) if replaced else 0)
         self._kept[key] = raw, replace(known, body={})

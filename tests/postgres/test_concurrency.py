@@ -10,7 +10,7 @@ import pytest
 
 from gate.domain.trace import Verdict
 from gate.domain.workload import Kind, WorkloadKey
-from gate.errors import MissingPartitionError, StorageUnavailableError
+from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.pool import Pool, close_pool, open_pool
 from tests.postgres.records import (
@@ -187,7 +187,7 @@ async def test_a_trace_that_no_table_takes_fails_alone(
     )
 
     failed = {index: type(answer) for index, answer in enumerate(written) if answer is not True}
-    assert failed == {3: StorageUnavailableError, 6: MissingPartitionError}
+    assert failed == {3: UnusableRecordError, 6: MissingPartitionError}
     assert await pool.fetchval("SELECT count(*) FROM resource_action_traces") == 8
 
 
