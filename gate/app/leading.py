@@ -1,11 +1,14 @@
 """What one replica does for all: sums and endings for the database, outcomes for the cluster."""
 
 import asyncio
+import gc
+import importlib
 import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import cache
 
 import structlog
 
@@ -29,6 +32,13 @@ log = structlog.get_logger(__name__)
 _TALLIES_PERIOD = timedelta(seconds=10)
 _OUTCOMES_PERIOD = timedelta(seconds=0.5)  # most looks find nothing new and ask nobody
 _UNREACHED_PAUSE = timedelta(seconds=30)
+
+
+@cache
+def _import_client() -> None:
+    """Import what watches the cluster, which takes seconds, while reviews are answered."""
+    importlib.import_module("gate.kube.watch")
+    gc.freeze()  # nothing of it ever goes: collections need not look through it
 
 
 def name_this_process() -> str:
@@ -89,6 +99,7 @@ class Leading:
             await asyncio.sleep(_UNREACHED_PAUSE.total_seconds())
 
     async def _watch_once(self) -> None:
+        await asyncio.to_thread(_import_client)
         from gate.kube.client import connect  # noqa: PLC0415 - slow to import, for leaders only
         from gate.kube.watch import WorkloadWatch  # noqa: PLC0415 - slow to import
 

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby, pairwise
 
-from gate.domain.capacity import capacity_fields, field_text
+from gate.domain.capacity import RESOURCE_NAMES, capacity_fields, field_text
 from gate.domain.change import Operation
-from gate.domain.corroboration import Effect, is_stale, judge_effects
+from gate.domain.corroboration import Effect, judge_effects
 from gate.domain.detection import (
     Candidate,
     EvidenceKind,
@@ -18,7 +18,6 @@ from gate.domain.detection import (
     Severity,
 )
 from gate.domain.pattern import Pattern, Thresholds
-from gate.domain.penalty import next_second
 from gate.domain.reversal import (
     STALE,
     UNCONFIRMED,
@@ -30,6 +29,7 @@ from gate.domain.reversal import (
 )
 from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import Trace, Verdict
+from gate.domain.window import next_second
 from gate.domain.words import describe_span
 
 _NAMED_AT_MOST = 8
@@ -83,7 +83,7 @@ def examine_turns(candidate: Candidate, pattern: Pattern) -> Examination:
     `min_occurrences` of them within the window are. A lever that a refusal suggested does not
     count: gate itself asked for it.
     """
-    if is_stale(candidate.trace.seen, (trace.seen for trace in candidate.history.traces)):
+    if candidate.is_stale:
         return Examination(incomplete=(STALE,))
     turns = _find_turns(candidate, pattern)
     if turns is None:
@@ -130,8 +130,8 @@ def _find_turns(candidate: Candidate, pattern: Pattern) -> _Turns | None:
 
 def _touch_both(traces: Iterable[Trace]) -> bool:
     """Tell whether changes touch replicas and resources, which most histories do not."""
-    fields = {field == REPLICAS for trace in traces for field in capacity_fields(trace.changed)}
-    return len(fields) == len(Lever)
+    names = {name for trace in traces for _, name in trace.changed}
+    return REPLICAS.name in names and not names.isdisjoint(RESOURCE_NAMES)
 
 
 def _pull_of(trace: Trace, thresholds: Thresholds) -> _Pull | None:

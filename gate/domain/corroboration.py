@@ -5,12 +5,14 @@ its outcome is observed, each later review's old object is the evidence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, auto
+from typing import NamedTuple
 
 from gate.domain.change import Operation
 from gate.domain.move import Move
+from gate.domain.observation import ordinal
 from gate.domain.snapshot import RESTARTED_AT, Field
 from gate.domain.trace import (
     Place,
@@ -68,12 +70,13 @@ def find_moves(traces: Sequence[Trace], field: Field, *, candidate: Trace) -> Mo
         if effect is Effect.DID_NOT or after is None:
             continue
         unconfirmed += effect is Effect.UNKNOWN
-        move = move_of(trace, before=trace.before(field), after=after)
-        moves.append(replace(move, is_confirmed=effect is Effect.TOOK))
+        moves.append(move_of(trace, before=trace.before(field), after=after, effect=effect))
     return Moves(tuple(moves), unconfirmed)
 
 
-def move_of(trace: Trace, *, before: int | None, after: int) -> Move:
+def move_of(
+    trace: Trace, *, before: int | None, after: int, effect: Effect = Effect.UNKNOWN
+) -> Move:
     """Return the move that a trace makes of one field."""
     return Move(
         at=trace.seen.at,
@@ -83,6 +86,7 @@ def move_of(trace: Trace, *, before: int | None, after: int) -> Move:
         actor=trace.actor,
         action_id=trace.action_id,
         seen=trace.seen,
+        is_confirmed=effect is Effect.TOOK,
         is_approved=trace.approval is not None,
         undone_by=trace.undone_by,
     )
@@ -129,11 +133,14 @@ def judge_effects(
     of the object at most one took effect: the one that later reviews saw, else the last of them may
     have.
     """
+    chain = (*traces, candidate)
     judged = [
-        (trace, _judge(trace, aspect, (*traces[index + 1 :], candidate)))
+        (trace, _judge(trace, aspect, chain[index + 1 :]))
         for index, trace in enumerate(traces)
         if trace.verdict is Verdict.ALLOW and _concerns(trace, aspect)
     ]
+    if all(effect is not Effect.UNKNOWN for _, effect in judged):
+        return judged
     possible: dict[object, Trace] = {}
     for wanted in (Effect.UNKNOWN, Effect.TOOK):
         possible |= {_start_of(trace): trace for trace, effect in judged if effect is wanted}
@@ -152,8 +159,7 @@ def judge_effect(traces: Sequence[Trace], action_id: str, *, candidate: Trace) -
     return next(found, Effect.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """What an object holds from a change on: in one field, or wherever the change touched it."""
 
     trace: Trace
@@ -191,8 +197,7 @@ def _judge(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
     if is_persisted is not None:
         return Effect.TOOK if is_persisted else Effect.DID_NOT
     claim = _claim_of(trace, aspect)
-    sightings = [other.seen for other in later if other.seen.state is not None]
-    next_state = _find_next(trace.seen, sightings)
+    next_state = _find_next(trace.seen, later)
     if next_state is not None and trace.seen.operation is Operation.UPDATE:
         if claim.is_met_by(next_state):
             return Effect.TOOK
@@ -200,6 +205,7 @@ def _judge(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
             return Effect.DID_NOT
     if _is_confirmed(claim, later):
         return Effect.TOOK
+    sightings = [other.seen for other in later if other.seen.state is not None]
     if (
         _is_superseded(trace, later)
         or any(_refutes(sighting, trace) for sighting in sightings)
@@ -209,13 +215,15 @@ def _judge(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
     return Effect.UNKNOWN
 
 
-def _find_next(earlier: Sighting, sightings: Iterable[Sighting]) -> State | None:
+def _find_next(earlier: Sighting, later: Iterable[Trace]) -> State | None:
     """Return the state that the very next change of the object's spec left, where one was seen."""
     if earlier.generation is None or earlier.uid is None:
         return None
     uid, generation = earlier.uid, earlier.generation + 1
-    found = (seen.state for seen in sightings if seen.generation == generation and seen.uid == uid)
-    return next(found, None)
+    for seen in (other.seen for other in later):
+        if seen.generation == generation and seen.uid == uid and seen.state is not None:
+            return seen.state
+    return None
 
 
 def _concerns(trace: Trace, aspect: Aspect) -> bool:
@@ -291,13 +299,8 @@ def _start_of(trace: Trace) -> object:
 def _is_newer(sighting: Sighting, than: Sighting) -> bool:
     if _same(sighting.uid, than.uid) and sighting.generation and than.generation:
         return sighting.generation > than.generation
-    version, other = _ordinal(sighting), _ordinal(than)
+    version, other = ordinal(sighting.resource_version), ordinal(than.resource_version)
     return version is not None and other is not None and version > other
-
-
-def _ordinal(sighting: Sighting) -> int | None:
-    version = sighting.resource_version
-    return int(version) if version is not None and version.isdecimal() else None
 
 
 def _same(left: object, right: object) -> bool:

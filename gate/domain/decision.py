@@ -14,10 +14,10 @@ from gate.domain.patterns import (
     resource_thrashing,
     scale_oscillation,
 )
-from gate.domain.penalty import next_second
 from gate.domain.policy import Policy
 from gate.domain.strategy import ask_person, choose_strategy, find_approval
 from gate.domain.trace import OpenDetection, Verdict
+from gate.domain.window import next_second
 
 _STRICTNESS = {strategy: rank for rank, strategy in enumerate(Strategy)}
 
@@ -46,13 +46,13 @@ JUDGES: Mapping[PatternType, Judge] = {
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What decisions know beside the history: what worked before, and the id of a new escalation.
+    """What decisions know beside the history: what worked before, and the next escalation's id.
 
-    The id is used only where a person is asked.
+    The id is asked for only where a person is.
     """
 
     effectiveness: EffectivenessTable = field(default_factory=dict)
-    escalation_id: str = ""
+    name_escalation: Callable[[], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _refuse(candidate: Candidate, decision: Decision, policy: Policy, advice: Ad
         first.pattern,
         summary=first.summary,
         policy_version=policy.version,
-        escalation_id=advice.escalation_id,
+        name_escalation=advice.name_escalation,
     )
     return replace(
         decision,
@@ -199,6 +199,8 @@ def _is_denied(decision: Decision) -> bool:
 def _object(
     candidate: Candidate, pattern: Pattern, findings: tuple[Finding, ...], mode: Mode
 ) -> Objection | None:
+    if not findings and not candidate.history.detections:
+        return None
     finding, also, weighed = _weigh(findings, mode)
     bound = _find_bindings(candidate, pattern, weighed)
     if weighed is not mode and (promised := _find_bindings(candidate, pattern, mode)):

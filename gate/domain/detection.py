@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from gate.domain.change import ActionType, Change
+from gate.domain.corroboration import is_stale
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.trace import History, OpenDetection, Trace
 
@@ -40,24 +42,29 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """The change under judgement: as a trace that may come to be, with the history before it.
 
-    `owners` names the field manager of a field, where the object tells. `labels` are those before
-    and after the change; where there are none, those last seen count.
+    `owners` names field managers, by container and field, where the object tells. `labels` are
+    those before and after the change; where there are none, those last seen count.
     """
 
     trace: Trace
     change: Change
     history: History
-    owners: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[tuple[str, str], str] = field(default_factory=dict)
     labels: tuple[Mapping[str, str], ...] = ()
 
     @property
     def now(self) -> datetime:
         """Return the instant of the judgement."""
         return self.trace.seen.at
+
+    @cached_property
+    def is_stale(self) -> bool:
+        """Tell whether its review saw an older state than one before it: it cannot persist."""
+        return is_stale(self.trace.seen, (trace.seen for trace in self.history.traces))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,16 @@
 """A change of one number: replicas, or what a container asks for."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gate.domain.trace import Sighting
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A change of one numeric field that took effect, or that would, and what its review saw.
 
     `is_confirmed` where a later review saw that it took effect; `is_approved` where a person let it
-    through; `undone_by` is who was seen to undo it.
+    through; `undone_by` is who was seen to undo it. A tuple, since every review makes many of them.
     """
 
     at: datetime

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from gate.domain.move import Move
+from gate.domain.window import next_second
 
 # An evenly spaced series reaches the threshold exactly; floats, and times kept to the millisecond,
 # may fall short of it.
@@ -77,8 +79,7 @@ class Deadband:
         return after == reference or abs(after - reference) < least
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One move as the fold took it, for the evidence."""
 
     move: Move
@@ -86,9 +87,11 @@ class Step:
     is_reversal: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """The penalty of one field after a series of moves, as of its last counted change."""
+class Fold(NamedTuple):
+    """The penalty of one field after a series of moves, as of its last counted change.
+
+    A tuple, as its steps are, since every move makes a new one.
+    """
 
     damping: Damping
     deadband: Deadband
@@ -112,7 +115,7 @@ class Fold:
 
     def penalty_at(self, now: datetime) -> float:
         """Return the penalty as it has decayed until an instant."""
-        if self.counted_at is None or self.is_forgotten(now):
+        if self.counted_at is None or self.penalty == 0 or self.is_forgotten(now):
             return 0.0
         return self.damping.decay(self.penalty, now - self.counted_at)
 
@@ -133,23 +136,24 @@ class Fold:
             fold = Fold(self.damping, self.deadband, value=self.value)
         if move.is_approved:  # a person's decision moves the value and adds nothing
             steps = (*fold.steps, Step(move, fold.penalty_at(move.at), is_reversal=False))
-            return replace(fold, value=move.after, steps=steps)
+            return fold._replace(value=move.after, steps=steps)
         before = fold.value if move.before is None else move.before
         if before is None:
-            return replace(fold, reference=move.after, value=move.after)
+            return fold._replace(reference=move.after, value=move.after)
         reference = fold.reference
         if reference is None or not self.deadband.ignores(reference, before):
             reference = before
         penalty = fold.penalty_at(move.at)
         if self.deadband.ignores(reference, move.after):
             steps = (*fold.steps, Step(move, penalty, is_reversal=False))
-            return replace(fold, reference=reference, value=move.after, steps=steps)
+            return fold._replace(reference=reference, value=move.after, steps=steps)
         direction = 1 if move.after > reference else -1
         is_reversal = fold.direction == -direction
         if is_reversal:
             penalty += _REVERSAL
-        return replace(
-            fold,
+        return Fold(
+            self.damping,
+            self.deadband,
             penalty=penalty,
             direction=direction,
             reference=move.after,
@@ -157,11 +161,6 @@ class Fold:
             counted_at=max(move.at, fold.counted_at or move.at),
             steps=(*fold.steps, Step(move, penalty, is_reversal)),
         )
-
-
-def next_second(instant: datetime) -> datetime:
-    """Return the first whole second strictly after an instant."""
-    return instant.replace(microsecond=0) + timedelta(seconds=1)
 
 
 @lru_cache(maxsize=256)

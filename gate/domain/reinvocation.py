@@ -39,8 +39,10 @@ def may_repeat_allow(history: History, earlier: Trace, candidate: Trace) -> bool
 
 
 def _is_reinvocation(trace: Trace, candidate: Trace) -> bool:
+    if trace.request_fingerprint != candidate.request_fingerprint:
+        return False
     age = max(candidate.seen.at - trace.seen.at, timedelta(0))
-    if trace.request_fingerprint != candidate.request_fingerprint or age >= SETTLING:
+    if age >= SETTLING:
         return False
     if candidate.seen.generation is None or candidate.action_type in _UNGENERATED:
         version = candidate.seen.resource_version

@@ -1,6 +1,6 @@
 """What prevents a pattern beside refusing: asking a person, and honouring the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gate.domain.corroboration import Effect, judge_effect
@@ -13,8 +13,8 @@ from gate.domain.escalation import (
     digest_exact,
 )
 from gate.domain.pattern import Pattern, Strategy
-from gate.domain.penalty import next_second
 from gate.domain.trace import OpenDetection
+from gate.domain.window import next_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def ask_person(
     *,
     summary: str,
     policy_version: str,
-    escalation_id: str,
+    name_escalation: Callable[[], str],
 ) -> Asking:
     """Return how a person is asked about a refused change: once for one change.
 
@@ -95,7 +95,7 @@ def ask_person(
         newest = max(still_open, key=lambda escalation: escalation.id)
         return Asking(asked=newest, is_flooded=True)
     new = NewEscalation(
-        id=escalation_id,
+        id=name_escalation(),
         pattern_id=pattern.id,
         digest=digest,
         actor=candidate.trace.actor,

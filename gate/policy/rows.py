@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gate.domain.pattern import PatternType, Strategy
 from gate.policy.document import Path
@@ -12,7 +12,7 @@ from gate.policy.schema import ENTRIES, PatternEntry, PolicyFile
 from gate.policy.sections import STRATEGIES, Section, section_in
 from gate.ports import DeclaredModes, NamespaceModes
 
-_ENTRY: TypeAdapter[PatternEntry] = TypeAdapter(PatternEntry)
+_ENTRY: TypeAdapter[PatternEntry] = TypeAdapter(PatternEntry, config=ConfigDict(defer_build=True))
 _COLUMNS: dict[Path, str] = {
     ("type",): "pattern_type",
     ("scope", "kinds"): "resource_types",

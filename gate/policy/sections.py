@@ -52,8 +52,13 @@ _Memory = Annotated[str, _as_quantity("memory")]
 class Section(BaseModel):
     """A mapping of the file with keys of its own; others are wrong."""
 
+    # Validators are built when the first policy is read, not by whatever imports this.
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
 

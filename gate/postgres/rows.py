@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import asyncpg
@@ -25,52 +28,79 @@ from gate.domain.trace import (
 from gate.domain.workload import Kind, WorkloadKey
 from gate.errors import UnusableRecordError
 
-_Types = Mapping[str, type | tuple[type, ...]]
+_Member = TypeVar("_Member", bound=Enum)
+
+
+class _ByValue(dict[object, _Member]):
+    """The members of an enumeration, which to call takes many times as long as to look one up."""
+
+    def __init__(self, members: type[_Member]) -> None:
+        super().__init__({member.value: member for member in members})
+        self._name = members.__name__
+
+    def __missing__(self, value: object) -> _Member:
+        raise ValueError(f"{value!r} is not a valid {self._name}")
+
+
+_ACTION_TYPES, _STATUSES = _ByValue(ActionType), _ByValue(ExecutionStatus)
+_OPERATIONS, _VERDICTS, _KINDS = _ByValue(Operation), _ByValue(Verdict), _ByValue(Kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shape:
+    """The columns of an array by their order, each with the types that it may have."""
+
+    columns: Mapping[str, type | tuple[type, ...]]
+
 
 _NOTHING = type(None)
 _TEXT = (str, _NOTHING)
 _LIST = (list, _NOTHING)
 _DICT = (dict, _NOTHING)
 # What the arrays of `read_histories` hold, in their order.
-_TRACE: _Types = {
-    "action_id": str,
-    "version": int,
-    "action_timestamp": str,
-    "operation": str,
-    "subresource": str,
-    "resource_uid": _TEXT,
-    "old_resource_version": _TEXT,
-    "old_generation": (int, _NOTHING),
-    "actor": str,
-    "action_type": str,
-    "verdict": str,
-    "execution_status": str,
-    "resource_state_before": _DICT,
-    "resource_state_after": _DICT,
-    "changes": list,
-    "change_fingerprint": str,
-    "request_fingerprint": str,
-    "request_uid": str,
-    "alert_name": _TEXT,
-    "correlation_id": _TEXT,
-    "effectiveness_score": (int, float, _NOTHING),
-    "alert_resolved": object,
-    "follow_up_actions": _LIST,
-    "execution_error": _TEXT,
-    "warnings": _LIST,
-    "suggests": list,
-    "approval": _DICT,
-}
-_NEARBY: _Types = {
-    "kind": str,
-    "name": str,
-    "action_id": str,
-    "action_timestamp": str,
-    "action_type": str,
-    "execution_status": str,
-    "execution_error": _TEXT,
-    "alert_resolved": object,
-}
+_TRACE = _Shape(
+    {
+        "action_id": str,
+        "version": int,
+        "action_timestamp": str,
+        "operation": str,
+        "subresource": str,
+        "resource_uid": _TEXT,
+        "old_resource_version": _TEXT,
+        "old_generation": (int, _NOTHING),
+        "actor": str,
+        "action_type": str,
+        "verdict": str,
+        "execution_status": str,
+        "resource_state_before": _DICT,
+        "resource_state_after": _DICT,
+        "changes": list,
+        "change_fingerprint": str,
+        "request_fingerprint": str,
+        "request_uid": str,
+        "alert_name": _TEXT,
+        "correlation_id": _TEXT,
+        "effectiveness_score": (int, float, _NOTHING),
+        "alert_resolved": object,
+        "follow_up_actions": _LIST,
+        "execution_error": _TEXT,
+        "warnings": _LIST,
+        "suggests": list,
+        "approval": _DICT,
+    }
+)
+_NEARBY = _Shape(
+    {
+        "kind": str,
+        "name": str,
+        "action_id": str,
+        "action_timestamp": str,
+        "action_type": str,
+        "execution_status": str,
+        "execution_error": _TEXT,
+        "alert_resolved": object,
+    }
+)
 
 _Expected = TypeVar("_Expected")
 
@@ -117,7 +147,8 @@ def read_nearby(key: WorkloadKey, row: asyncpg.Record) -> tuple[Nearby, ...]:
     Raises UnusableRecordError as `read_history` does.
     """
     with _explained(f"what happened around {key}"):
-        found = [_read_nearby(key, item) for item in _items(row["nearby"])]
+        keys: dict[tuple[str, str], WorkloadKey] = {}
+        found = [_read_nearby(key, item, keys) for item in _items(row["nearby"])]
         return tuple(sorted(found, key=lambda change: (change.at, change.action_id)))
 
 
@@ -171,17 +202,17 @@ def _read_trace(item: object) -> Trace:
         version=version,
         seen=Sighting(
             at=_instant(at),
-            operation=Operation(operation),
+            operation=_OPERATIONS[operation],
             state=state_before,
             uid=uid,
             resource_version=resource_version,
             generation=generation,
         ),
         actor=actor,
-        action_type=ActionType(action_type),
+        action_type=_ACTION_TYPES[action_type],
         subresource=subresource,
-        verdict=Verdict(verdict),
-        status=ExecutionStatus(status),
+        verdict=_VERDICTS[verdict],
+        status=_STATUSES[status],
         changed={
             (change.get("container", ""), change["field"]): (
                 change.get("before"),
@@ -270,26 +301,39 @@ def _read_escalation(columns: Mapping[str, object]) -> Escalation:
     )
 
 
-def _read_nearby(key: WorkloadKey, item: object) -> Nearby:
+def _read_nearby(
+    around: WorkloadKey, item: object, keys: dict[tuple[str, str], WorkloadKey]
+) -> Nearby:
+    """Return one change around a workload; `keys` has those of the workloads that came before."""
     kind, name, action_id, at, action_type, status, error, alert_resolved = _checked(item, _NEARBY)
+    key = keys.get((kind, name))
+    if key is None:
+        key = WorkloadKey(around.cluster, around.namespace, _KINDS[kind], name)
+        keys[kind, name] = key
     return Nearby(
-        key=WorkloadKey(key.cluster, key.namespace, Kind(kind), name),
+        key=key,
         action_id=action_id,
         at=_instant(at),
-        action_type=ActionType(action_type),
-        status=ExecutionStatus(status),
+        action_type=_ACTION_TYPES[action_type],
+        status=_STATUSES[status],
         error=error,
         is_alert_firing=_is_firing(alert_resolved),
     )
 
 
-def _checked(item: object, types: _Types) -> list[Any]:
+def _checked(item: object, shape: _Shape) -> list[Any]:
     """Return the values of an array whose types are as they must be."""
     values = _typed(item, list)
-    for (name, expected), value in zip(types.items(), values, strict=True):
-        if not isinstance(value, expected):
-            raise TypeError(f"{name} is {type(value).__name__}")
+    _require(shape, tuple(map(type, values)))
     return values
+
+
+# There are few combinations of types, and many thousand arrays.
+@lru_cache(maxsize=1024)
+def _require(shape: _Shape, found: tuple[type, ...]) -> None:
+    for (name, expected), actual in zip(shape.columns.items(), found, strict=True):
+        if not issubclass(actual, expected):
+            raise TypeError(f"{name} is {actual.__name__}")
 
 
 def _each(value: object, read: Callable[[Mapping[str, object]], _Expected]) -> Iterator[_Expected]:
@@ -297,10 +341,7 @@ def _each(value: object, read: Callable[[Mapping[str, object]], _Expected]) -> I
 
 
 def _column(columns: Mapping[str, object], name: str, expected: type[_Expected]) -> _Expected:
-    value = columns[name]
-    if not isinstance(value, expected):
-        raise TypeError(f"{name} is {type(value).__name__} instead of {expected.__name__}")
-    return value
+    return _typed(columns[name], expected, name)
 
 
 def _optional(
@@ -309,8 +350,10 @@ def _optional(
     return None if columns[name] is None else _column(columns, name, expected)
 
 
-def _typed(value: object, expected: type[_Expected]) -> _Expected:
-    return _column({"a column": value}, "a column", expected)
+def _typed(value: object, expected: type[_Expected], name: str = "a column") -> _Expected:
+    if not isinstance(value, expected):
+        raise TypeError(f"{name} is {type(value).__name__} instead of {expected.__name__}")
+    return value
 
 
 def _items(value: object) -> list[object]:

@@ -118,11 +118,7 @@ def make_recording(
         key=case.key,
         expected_version=candidate.history.version,
         labels=case.labels,
-        trace=replace(
-            candidate.trace,
-            verdict=decision.verdict,
-            status=ExecutionStatus.BLOCKED if is_denied else ExecutionStatus.PENDING,
-        ),
+        trace=_refused(candidate.trace) if is_denied else candidate.trace,
         actor=case.actor,
         mode=decision.mode,
         context=case.context,
@@ -136,6 +132,10 @@ def make_recording(
         asks=decision.asks,
         reserves=None if decision.approval is None else decision.approval.id,
     )
+
+
+def _refused(trace: Trace) -> Trace:
+    return replace(trace, verdict=Verdict.DENY, status=ExecutionStatus.BLOCKED)
 
 
 def _changes_capacity(change: Change) -> bool:

@@ -106,7 +106,7 @@ def make_candidate(
         traces=earlier,
         detections=detections,
     )
-    return Candidate(trace, change, history, owners={"replicas": owner} if owner else {})
+    return Candidate(trace, change, history, owners={("", "replicas"): owner} if owner else {})
 
 
 def series(*moves: tuple[float, int | None, int | None]) -> tuple[Trace, ...]:

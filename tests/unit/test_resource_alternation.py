@@ -10,9 +10,9 @@ from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate, EvidenceKind, Examination, Response
 from gate.domain.pattern import OnIncrease, Thresholds
 from gate.domain.patterns import resource_thrashing
-from gate.domain.penalty import next_second
 from gate.domain.reversal import UNCONFIRMED
 from gate.domain.trace import ExecutionStatus, Trace, Verdict
+from gate.domain.window import next_second
 from tests.timeline import minute
 from tests.unit.builders import policy_of, shape
 from tests.unit.resources import (

@@ -9,9 +9,9 @@ from gate.domain.decision import Decision, decide
 from gate.domain.detection import EvidenceKind, Examination, Finding, Response
 from gate.domain.pattern import OnIncrease, Thresholds
 from gate.domain.patterns import resource_thrashing
-from gate.domain.penalty import next_second
 from gate.domain.reversal import STALE, UNCONFIRMED
 from gate.domain.trace import ExecutionStatus, Overrides, Verdict
+from gate.domain.window import next_second
 from tests.timeline import minute
 from tests.unit.builders import policy_of, shape
 from tests.unit.resources import (
@@ -297,7 +297,8 @@ def test_overrides_of_one_workload_replace_the_patterns_thresholds() -> None:
 
 def test_limit_that_somebody_else_keeps_undoing_is_contested() -> None:
     turns = [(number, {LIMIT: "256Mi"}, {LIMIT: "512Mi"}) for number in (0, 10, 20)]
-    candidate = replace(make_history(*turns), owners={LIMIT: "argocd", REQUEST: "helm"})
+    owners = {("app", "limits.memory"): "argocd", ("app", "requests.memory"): "helm"}
+    candidate = replace(make_history(*turns), owners=owners)
 
     decision = decide(candidate, policy_of(RESOURCE_THRASHING))
 

@@ -110,14 +110,16 @@ def test_owner_of_each_field_is_the_one_that_wrote_it_last() -> None:
             owning({'k:{"name":"init"}': both}, listing="f:initContainers"),
         ),
         ("hpa", "2026-11-21T08:00:00Z", {"f:spec": {"f:replicas": {}}}),
+        ("flux", "2026-11-20T08:00:00Z", owning({'k:{"name":"web"}': {"f:image": {}}})),
     )
 
     assert owners_of(body) == {
-        "web limits.memory": "argocd",
-        "web requests.cpu": "helm",
-        "init limits.memory": "istio",
-        "init requests.cpu": "istio",
-        "replicas": "hpa",
+        ("web", "image"): "flux",
+        ("web", "limits.memory"): "argocd",
+        ("web", "requests.cpu"): "helm",
+        ("init", "limits.memory"): "istio",
+        ("init", "requests.cpu"): "istio",
+        ("", "replicas"): "hpa",
     }
 
 

@@ -26,7 +26,7 @@ from tests.unit.builders import KEY, make_candidate, make_detection, policy_of, 
 ESCALATING = replace(SCALE_OSCILLATION, strategy=Strategy.ESCALATE_HUMAN)
 SUGGESTING = replace(SCALE_OSCILLATION, strategy=Strategy.ALTERNATIVE_ACTION)
 _DOWN_UP = ((0, 5, 3), (10, 3, 5))
-_ADVICE = Advice(escalation_id="a new id")
+_ADVICE = Advice(name_escalation=lambda: "a new id")
 
 
 def third_swing(*escalations: Escalation, at: float = 20, to: int = 3) -> Candidate:

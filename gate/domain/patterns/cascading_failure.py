@@ -5,7 +5,7 @@ with the evidence. A finding is always critical, for workloads are down. Changes
 at the same moment do not see each other, so as many workloads more may be touched.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,8 +20,8 @@ from gate.domain.detection import (
     Severity,
 )
 from gate.domain.pattern import Pattern
-from gate.domain.penalty import next_second
 from gate.domain.trace import ExecutionStatus, Nearby, OpenDetection, was_persisted
+from gate.domain.window import find_end
 from gate.domain.words import describe_span, escape
 from gate.domain.workload import WorkloadKey
 
@@ -52,18 +52,15 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     """
     if candidate.trace.action_type in _HARMLESS:
         return Examination()
-    recent = sorted(
-        (
-            change
-            for change in candidate.history.nearby
-            if candidate.now - change.at <= pattern.window and _counts(change)
-        ),
-        key=lambda change: (change.at, change.action_id),
-    )
-    trail = _follow(recent)
-    many = _many(pattern)
-    if candidate.history.key in trail.touched or len(trail.touched) < many:
+    since = candidate.now - pattern.window
+    recent = [
+        change for change in candidate.history.nearby if change.at >= since and _counts(change)
+    ]
+    is_touched = any(change.key == candidate.history.key for change in recent)
+    if is_touched or len({change.key for change in recent}) < _many(pattern):
         return Examination()
+    recent.sort(key=lambda change: (change.at, change.action_id))
+    trail = _follow(recent)
     bearable = pattern.cascade.unhealthy_workloads
     if len(trail.unhealthy) < bearable:
         is_blind = len(trail.unhealthy.keys() | trail.unknown) >= bearable
@@ -110,8 +107,8 @@ def _build(candidate: Candidate, pattern: Pattern, trail: _Trail, recent: list[N
         response=Response.REFUSE,
         fields=tuple(dict.fromkeys(name for _, name in sorted(candidate.trace.changed))),
         until=min(
-            _leave_window(trail.unhealthy.values(), needed=bearable, window=pattern.window),
-            _leave_window(trail.touched.values(), needed=many, window=pattern.window),
+            find_end(_times(trail.unhealthy), needed=bearable, window=pattern.window),
+            find_end(_times(trail.touched), needed=many, window=pattern.window),
         ),
         confidence=round(unhealthy / (unhealthy + bearable), 3),
         severity=Severity.CRITICAL,
@@ -160,8 +157,8 @@ def _follow(recent: Iterable[Nearby]) -> _Trail:
 
 
 def _counts(change: Nearby) -> bool:
-    is_persisted = was_persisted(change.status, change.error)
-    return change.action_type not in _HARMLESS and is_persisted is not False
+    is_harmless = change.action_type in _HARMLESS
+    return not is_harmless and was_persisted(change.status, change.error) is not False
 
 
 def _is_unhealthy(change: Nearby) -> bool | None:
@@ -181,9 +178,8 @@ def _many(pattern: Pattern) -> int:
     return max(pattern.min_occurrences, _WORKLOADS_AT_LEAST)
 
 
-def _leave_window(changes: Iterable[Nearby], *, needed: int, window: timedelta) -> datetime:
-    """Return the first whole second at which fewer than `needed` of some changes are within it."""
-    return next_second(sorted(change.at for change in changes)[-needed] + window)
+def _times(latest: Mapping[WorkloadKey, Nearby]) -> list[datetime]:
+    return [change.at for change in latest.values()]
 
 
 def _describe(change: Nearby) -> dict[str, object]:

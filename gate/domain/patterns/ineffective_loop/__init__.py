@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from gate.domain.corroboration import is_stale
 from gate.domain.detection import (
     Binding,
     Candidate,
@@ -35,7 +34,7 @@ _RULES: tuple[Callable[[Loop], Finding | Lack | None], ...] = (
 
 def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     """Judge any change by each of the rules."""
-    if is_stale(candidate.trace.seen, (trace.seen for trace in candidate.history.traces)):
+    if candidate.is_stale:
         return Examination(incomplete=(Lack.STALE,))
     loop = open_loop(candidate, pattern)
     results = [rule(loop) for rule in _RULES]

@@ -13,7 +13,6 @@ from gate.domain.patterns.ineffective_loop.loop import (
     direction_of,
     leave_window,
 )
-from gate.domain.trace import Trace
 from gate.domain.words import describe_span
 
 ANY_FIELD = ("*",)
@@ -28,7 +27,14 @@ def find_ineffective(loop: Loop) -> Finding | Lack | None:
     One that helped starts the count anew, approved or not; one without a score does nothing.
     """
     threshold = loop.effectiveness_threshold
-    alike = [trace for trace in loop.earlier if _is_alike(trace, loop.trace)]
+    direction = direction_of(loop.trace)
+    alike = [
+        trace
+        for trace in loop.earlier
+        if trace.action_type is loop.trace.action_type
+        and trace.alert == loop.trace.alert
+        and direction_of(trace) == direction
+    ]
     assessed = [trace for trace in alike if trace.score is not None]
     in_a_row = takewhile(lambda t: t.score is not None and t.score < threshold, assessed[::-1])
     within = {trace.action_id for trace in loop.counted(loop.window)}
@@ -45,7 +51,7 @@ def find_ineffective(loop: Loop) -> Finding | Lack | None:
         series=failed,
         until=leave_window(failed, needed=loop.occurrences, window=loop.window),
         summary=(
-            f"{loop.trace.action_type}{_DIRECTIONS[direction_of(loop.trace)]}"
+            f"{loop.trace.action_type}{_DIRECTIONS[direction]}"
             f"{describe_alert(loop.trace.alert)} did not help {len(failed)} times in a row in "
             f"{describe_span(loop.span_since(failed))} (scores {scores}; effective is "
             f"{threshold:.2f}), and this is another"
@@ -55,7 +61,7 @@ def find_ineffective(loop: Loop) -> Finding | Lack | None:
             "min_occurrences": loop.occurrences,
             "window_seconds": loop.window.total_seconds(),
             "alert": loop.trace.alert,
-            "direction": direction_of(loop.trace),
+            "direction": direction,
         },
     )
 
@@ -125,12 +131,4 @@ def find_churn(loop: Loop) -> Finding | None:
     is_bad = finding.severity is Severity.CRITICAL
     return replace(
         finding, severity=Severity.WARNING if is_bad else Severity.INFO, action_type=None
-    )
-
-
-def _is_alike(trace: Trace, other: Trace) -> bool:
-    return (
-        trace.action_type is other.action_type
-        and trace.alert == other.alert
-        and direction_of(trace) == direction_of(other)
     )

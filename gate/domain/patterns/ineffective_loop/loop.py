@@ -13,9 +13,9 @@ from enum import StrEnum
 from gate.domain.corroboration import Effect, judge_effects
 from gate.domain.detection import Candidate, EvidenceKind, Finding, Response, Severity
 from gate.domain.pattern import LoopThresholds, Mode, Pattern
-from gate.domain.penalty import next_second
 from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import Trace
+from gate.domain.window import find_end
 from gate.domain.words import describe_span, escape
 
 _FIELDS_AT_MOST = 16  # of one change in the evidence; a creation has hundreds
@@ -76,10 +76,9 @@ class Loop:
 
     def counted(self, window: timedelta) -> list[Trace]:
         """Return the changes within a window that agents answer for: no person approved them."""
+        since = self.candidate.now - window
         return [
-            trace
-            for trace in self.earlier
-            if trace.approval is None and self.is_within(window, trace)
+            trace for trace in self.earlier if trace.approval is None and trace.seen.at >= since
         ]
 
     def span_since(self, traces: Sequence[Trace]) -> timedelta:
@@ -132,7 +131,7 @@ def direction_of(trace: Trace) -> int:
 
 def leave_window(traces: Iterable[Trace], *, needed: int, window: timedelta) -> datetime:
     """Return the first whole second at which fewer than `needed` of some changes are within it."""
-    return next_second(sorted(trace.seen.at for trace in traces)[-max(needed, 1)] + window)
+    return find_end((trace.seen.at for trace in traces), needed=max(needed, 1), window=window)
 
 
 def build_finding(

@@ -31,6 +31,8 @@ class _Return:
 
 def find_return(loop: Loop) -> Finding | None:
     """Find the field that comes back for the n-th time, what others change left out of account."""
+    if not any(map(_is_restorable, loop.trace.changed)):
+        return None
     changes = loop.counted(2 * loop.window)
     found = [
         (latest, earlier)
