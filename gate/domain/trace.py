@@ -138,7 +138,8 @@ class OpenDetection:
     """A detection whose promise still binds: until when, on which fields, in which mode.
 
     `action_type` is what it binds instead of fields, where it does; `actor` is set where it binds
-    that actor in the whole namespace. `id` is None where it is known from memory alone.
+    that actor in the whole namespace, but for the workloads that it `spares`, as text. `id` is None
+    where it is known from memory alone.
     """
 
     id: int | None
@@ -153,6 +154,7 @@ class OpenDetection:
     strategy: Strategy = Strategy.COOLING_PERIOD
     action_type: str | None = None
     actor: str | None = None
+    spares: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

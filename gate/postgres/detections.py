@@ -56,6 +56,7 @@ def _read(row: asyncpg.Record) -> KnownDetection | None:
                 strategy=Strategy(row["strategy"]),
                 action_type=row["action_type"],
                 actor=row["bound_actor"],
+                spares=tuple(map(str, row["touched"] or ())),
             ),
         )
     except (TypeError, ValueError) as error:

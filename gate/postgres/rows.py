@@ -87,6 +87,7 @@ _TRACE = _Shape(
         "warnings": _LIST,
         "suggests": list,
         "approval": _DICT,
+        "is_undecided": bool,
     }
 )
 _NEARBY = _Shape(
@@ -196,6 +197,7 @@ def _read_trace(item: object) -> Trace:
         warnings,
         suggests,
         approval,
+        is_undecided,
     ) = _checked(item, _TRACE)
     return Trace(
         action_id=action_id,
@@ -224,7 +226,7 @@ def _read_trace(item: object) -> Trace:
         fingerprint=fingerprint,
         request_fingerprint=request_fingerprint,
         request_uid=request_uid,
-        decision=_decision(warnings, suggests, approval),
+        decision=_decision(warnings, suggests, approval, is_undecided=is_undecided),
         alert=alert,
         correlation_id=correlation_id,
         score=None if score is None else float(score),
@@ -239,6 +241,8 @@ def _decision(
     warnings: list[object] | None,
     suggests: list[object],
     approval: Mapping[str, object] | None,
+    *,
+    is_undecided: bool,
 ) -> dict[str, object]:
     """Return those parts of the `decision` column that later decisions look at."""
     decision: dict[str, object] = {}
@@ -248,6 +252,8 @@ def _decision(
         decision["objections"] = [{"suggests": action_type} for action_type in suggests]
     if approval is not None:
         decision["approval"] = approval
+    if is_undecided:
+        decision["undecided"] = True
     return decision
 
 
@@ -279,6 +285,7 @@ def _read_detection(columns: Mapping[str, object]) -> OpenDetection:
         strategy=Strategy.COOLING_PERIOD if strategy is None else Strategy(strategy),
         action_type=_optional(columns, "action_type", str),
         actor=_optional(columns, "bound_actor", str),
+        spares=tuple(map(str, _optional(columns, "touched", list) or ())),
     )
 
 

@@ -185,6 +185,8 @@ class Admission:
             earlier is not None
             and earlier.verdict is decision.verdict is Verdict.DENY
             and decision.asks is None
+            and not decision.enforces
+            and not earlier.decision.get("undecided")
             and not any(objection.opens for objection in decision.objections)
         )
         if earlier is not None and is_same_denial:

@@ -147,6 +147,7 @@ def _pattern_types(decision: Mapping[str, object]) -> dict[object, str]:
 def _open(new: NewDetection, pattern_type: str) -> OpenDetection:
     fields = new.evidence.get("fields")
     action_type = new.evidence.get("action_type")
+    touched = new.evidence.get("touched")
     return OpenDetection(
         id=None,
         pattern_id=new.pattern_id,
@@ -160,4 +161,5 @@ def _open(new: NewDetection, pattern_type: str) -> OpenDetection:
         strategy=Strategy(str(new.prevention_details.get("strategy", Strategy.COOLING_PERIOD))),
         action_type=None if action_type is None else str(action_type),
         actor=new.bound_actor,
+        spares=tuple(map(str, touched)) if isinstance(touched, list) else (),
     )

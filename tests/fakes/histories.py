@@ -289,7 +289,7 @@ class MemoryHistories:
     def _open(self, new: NewDetection) -> _Stored:
         evidence = through_json(new.evidence) or {}
         fields = evidence["fields"]
-        action_type = evidence.get("action_type")
+        action_type, touched = evidence.get("action_type"), evidence.get("touched")
         assert isinstance(fields, list)
         return _Stored(
             OpenDetection(
@@ -305,6 +305,7 @@ class MemoryHistories:
                 strategy=Strategy(str(new.prevention_details["strategy"])),
                 action_type=None if action_type is None else str(action_type),
                 actor=new.bound_actor,
+                spares=tuple(map(str, touched)) if isinstance(touched, list) else (),
             ),
             new.detected_at,
             made_on=new.matching_actions[-1] if new.matching_actions else "",

@@ -20,8 +20,10 @@ def kept_decision(decision: Mapping[str, object]) -> Mapping[str, object]:
         for objection in (objections if isinstance(objections, list) else ())
         if "suggests" in objection
     ]
-    kept = {"objections": suggestions} if suggestions else {}
-    return kept | {name: stored[name] for name in ("warnings", "approval") if name in stored}
+    kept: dict[str, object] = {"objections": suggestions} if suggestions else {}
+    kept |= {name: stored[name] for name in ("warnings", "approval") if name in stored}
+    is_undecided = "contention" in stored or "outage" in stored
+    return kept | ({"undecided": True} if is_undecided else {})
 
 
 def stored_changes(

@@ -214,3 +214,21 @@ async def test_change_whose_history_cannot_be_read_is_admitted_and_says_so() -> 
         "gate: admitted without a check, not recorded: no answer in 1 s",
     )
     assert event.reviewed.stage is Stage.UNDECIDED
+
+
+async def test_refusal_after_a_denial_for_contention_is_a_trace_of_its_own() -> None:
+    histories = MemoryHistories()
+    timeline = await start_timeline(replicas=5, histories=histories)
+    await timeline.play([*_DOWN_UP, Step(20, 3)])
+    crowded = await start_timeline(histories=BusyHistories(), patterns=(SCALE_OSCILLATION,))
+    crowded.deadline = 0.0
+    crowded.body = timeline.body
+    await crowded.scale(2, at=minute(25))
+    (contended,) = crowded.recordings
+    await histories.record(contended, deadline=0)
+
+    event = await timeline.scale(2, at=minute(25.2))
+
+    assert event.outcome is Outcome.REFUSED
+    assert event.reviewed.action_id != contended.trace.action_id
+    assert timeline.recordings[-1].trace.action_id == event.reviewed.action_id

@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 import pytest
 
 from gate.domain.detection import EvidenceKind, Severity
-from gate.domain.pattern import Mode
-from gate.domain.patterns.cascading_failure import examine
+from gate.domain.pattern import Mode, PatternType
+from gate.domain.patterns.cascading_failure import examine, respond_to_open
 from gate.domain.trace import NOT_PERSISTED, ExecutionStatus
 from tests.edits import label, saying, scale_to, set_image
+from tests.reviews import AGENT
 from tests.timeline import START, minute
+from tests.unit.builders import KEY, make_candidate, make_detection, series
 from tests.unit.scene import CASCADING_FAILURE, Played, Scene, cascade
 
 _SECOND = timedelta(seconds=1)
@@ -331,3 +333,17 @@ def test_cascade_fires_until_a_second_before_its_promise_and_never_again() -> No
             assert finds_at(played, after) == [False] * len(after), seed
 
     assert fired > 30
+
+
+def test_what_a_detection_spares_may_be_repaired_though_nothing_around_is_known() -> None:
+    """In an outage, only the detection tells what its agent has changed."""
+    detection = replace(
+        make_detection(actor=AGENT, pattern_type=PatternType.CASCADING_FAILURE),
+        spares=(str(KEY),),
+    )
+    (trace,) = series((0, 5, 3))
+    touched = respond_to_open(make_candidate(trace), CASCADING_FAILURE, detection)
+    new = respond_to_open(make_candidate(trace), CASCADING_FAILURE, replace(detection, spares=()))
+
+    assert touched is None
+    assert new is not None

@@ -76,6 +76,7 @@ def respond_to_open(
     is_bound = (
         detection.actor == candidate.trace.actor
         and candidate.trace.action_type not in _HARMLESS
+        and str(candidate.history.key) not in detection.spares
         and not any(
             change.key == candidate.history.key
             for change in candidate.history.nearby

@@ -7,6 +7,7 @@ SELECT
     d.pattern_evidence -> 'fields' AS fields,
     d.pattern_evidence ->> 'summary' AS summary,
     d.pattern_evidence ->> 'action_type' AS action_type,
+    d.pattern_evidence -> 'touched' AS touched,
     d.prevention_details ->> 'strategy' AS strategy,
     r.cluster, r.namespace, r.kind, r.name
 FROM oscillation_detections AS d

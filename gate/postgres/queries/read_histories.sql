@@ -29,7 +29,7 @@ SELECT
                     t.effectiveness_criteria -> 'alert_resolved', t.follow_up_actions,
                     t.execution_error, t.decision -> 'warnings',
                     jsonb_path_query_array(t.decision, '$.objections[*].suggests'),
-                    t.decision -> 'approval'
+                    t.decision -> 'approval', t.decision ?| '{contention,outage}'
                 ) AS columns
             FROM resource_action_traces AS t
             WHERE t.action_history_id = h.id
@@ -49,6 +49,7 @@ SELECT
                 d.pattern_evidence -> 'fields' AS fields,
                 d.pattern_evidence -> 'summary' AS summary,
                 d.pattern_evidence -> 'action_type' AS action_type,
+                d.pattern_evidence -> 'touched' AS touched,
                 d.prevention_details -> 'strategy' AS strategy,
                 d.bound_actor
             FROM (
