@@ -34,6 +34,8 @@ class Suggestion:
     scope_value: str
 
 
+# No cure, however well a workload's absence silences its alerts.
+_NO_CURE = (ActionType.CREATE_WORKLOAD, ActionType.DELETE_WORKLOAD, ActionType.UPDATE_METADATA)
 EffectivenessTable = Mapping[tuple[EffectivenessScope, str], tuple[Effectiveness, ...]]
 
 
@@ -48,7 +50,11 @@ def suggest_alternative(
     for scope, value in (*scopes, (EffectivenessScope.KIND, str(kind))):
         known = table.get((scope, value), ())
         bar = next((each.lower for each in known if each.action_type is refused), 0.0)
-        better = [each for each in known if each.action_type is not refused and each.lower > bar]
+        better = [
+            each
+            for each in known
+            if each.action_type not in (refused, *_NO_CURE) and each.lower > bar
+        ]
         if better:
             return Suggestion(max(better, key=lambda each: each.lower), scope, value)
     return None

@@ -317,6 +317,12 @@ def test_what_is_no_better_than_the_refused_action_is_not_suggested() -> None:
     assert suggested(figures(_SCALE, _RESTART)) == nothing
 
 
+def test_deleting_the_workload_is_never_suggested() -> None:
+    deleting = replace(_MEMORY, action_type=ActionType.DELETE_WORKLOAD, lower=0.99)
+
+    assert "increase_resources has worked better" in suggested(figures(deleting, _MEMORY))
+
+
 def test_suggestion_is_on_record_so_that_following_it_is_held_against_nobody() -> None:
     candidate = third_swing()
     decision = judge(candidate, SUGGESTING, effectiveness=figures(_MEMORY))
