@@ -18,7 +18,7 @@ def describe_machine() -> dict[str, object]:
         "processor": _read_processor(),
         "processors": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
     }
 
 

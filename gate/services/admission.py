@@ -185,7 +185,6 @@ class Admission:
             earlier is not None
             and earlier.verdict is decision.verdict is Verdict.DENY
             and decision.asks is None
-            and not decision.enforces
             and not earlier.decision.get("undecided")
             and not any(objection.opens for objection in decision.objections)
         )
