@@ -30,7 +30,7 @@ $(READY): requirements/dev.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-controlplane: $(READY) ## find or build the Kubernetes binaries; prints their folder last (about 6 minutes, once)
+controlplane: $(READY) ## find or build the Kubernetes binaries; prints their folder last (about 9 minutes, once)
 	@$(BIN)/python -m testbed.binaries
 
 postgres: $(READY) ## fetch the oldest PostgreSQL that gate supports, for the tests; prints its folder last

@@ -20,10 +20,11 @@ _Identity: TypeAlias = tuple[int, str, tuple[str, ...], str | None, datetime]
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A detection, and in the order of what was learned, when."""
+    """A detection, in the order of what was learned when, and whether the database has it."""
 
     detection: OpenDetection
     learned: int
+    is_recorded: bool = True
 
 
 class DetectionBook:
@@ -63,28 +64,36 @@ class DetectionBook:
         ]
         self._held, self._count = {}, 0
         for place, held in kept:
-            self._hold(place, held.detection)
+            self._hold(place, held.detection, is_recorded=held.is_recorded)
         for known in listed:
             self._hold(_place_of(known.key, known.detection), known.detection)
 
     def learn(self, history: History, *, now: datetime) -> None:
-        """Take over what the database has just said of a workload."""
+        """Take over what the database has just said of a workload.
+
+        What waits for it on the disk stays: the database cannot know of that yet.
+        """
         if not history.detections and history.key not in self._held:
             return
-        self._count -= len(self._held.pop(history.key, {}))
+        dropped = self._held.pop(history.key, {})
+        self._count -= len(dropped)
+        for held in dropped.values():
+            if not held.is_recorded and held.detection.until > now:
+                self._hold(history.key, held.detection, is_recorded=False)
         for detection in history.detections:
             if detection.until > now and detection.mode is Mode.ENFORCE:
                 self._hold(_place_of(history.key, detection), detection)
 
-    def learn_opened(self, recording: Recording) -> None:
-        """Take over what a trace opens, whether the database or the spool has it."""
+    def learn_opened(self, recording: Recording, *, is_recorded: bool) -> None:
+        """Take over what a trace opens, whether the database has it already or the spool."""
         if not recording.opens:
             return
         types = _pattern_types(recording.decision)
         for new in recording.opens:
             if new.mode is Mode.ENFORCE:
                 detection = _open(new, types.get(new.pattern_id, ""))
-                self._hold(_place_of(recording.key, detection), detection)
+                place = _place_of(recording.key, detection)
+                self._hold(place, detection, is_recorded=is_recorded)
 
     def known(self, key: WorkloadKey, actor: str, now: datetime) -> tuple[OpenDetection, ...]:
         """Return what binds a workload, or the actor in its namespace, those that end first before.
@@ -100,12 +109,12 @@ class DetectionBook:
         ]
         return tuple(sorted(found, key=lambda detection: detection.until))
 
-    def _hold(self, place: _Place, detection: OpenDetection) -> None:
+    def _hold(self, place: _Place, detection: OpenDetection, *, is_recorded: bool = True) -> None:
         self._learned += 1
         detections = self._held.setdefault(place, {})
         identity = _identify(detection)
         self._count += identity not in detections
-        detections[identity] = _Held(detection, self._learned)
+        detections[identity] = _Held(detection, self._learned, is_recorded=is_recorded)
         if self._count > self._at_most:
             self._let_go()
 

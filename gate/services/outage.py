@@ -46,7 +46,7 @@ class Outage:
 
     def learn_opened(self, recording: Recording) -> None:
         """Keep in mind what was just refused."""
-        self._detections.learn_opened(recording)
+        self._detections.learn_opened(recording, is_recorded=True)
 
     async def catch_up(self, key: WorkloadKey, *, deadline: float) -> None:
         """Let the database take what waits for it of one workload, before that is decided again.
@@ -83,7 +83,7 @@ class Outage:
         if answer.verdict is not decision.verdict:
             recording = _deny(recording)
         is_kept = await self._keep(case, recording, reason, deadline=deadline)
-        self._detections.learn_opened(recording)
+        self._detections.learn_opened(recording, is_recorded=False)
         return replace(
             describe_reviewed(
                 case, candidate, warn_undecided(answer, reason, is_kept=is_kept), decision
@@ -115,7 +115,7 @@ class Outage:
             answer = answer_closed(case.key, reason=reason, action_id=action_id)
             recording = _deny(recording)
         is_kept = await self._keep(case, recording, reason, deadline=deadline)
-        self._detections.learn_opened(recording)
+        self._detections.learn_opened(recording, is_recorded=False)
         return replace(
             reviewed,
             answer=warn_unrecorded(answer, reason, is_kept=is_kept),

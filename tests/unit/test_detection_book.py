@@ -109,7 +109,7 @@ def test_a_history_replaces_what_was_known_of_its_workload() -> None:
 async def test_one_opened_here_binds_at_once_and_survives_a_listing_without_it() -> None:
     book, listing = make_book()
     new = make_detection()
-    book.learn_opened(make_recording(opens=(new,), decision=DECISION))
+    book.learn_opened(make_recording(opens=(new,), decision=DECISION), is_recorded=True)
 
     await book.run_once()
     (own,) = book.known(WEB, SCALER, NOW)
@@ -122,7 +122,9 @@ async def test_one_opened_here_binds_at_once_and_survives_a_listing_without_it()
 
 def test_one_opened_here_that_binds_an_actor_binds_it_elsewhere_in_the_namespace() -> None:
     book, _ = make_book()
-    book.learn_opened(make_recording(opens=(replace(make_detection(), bound_actor=SCALER),)))
+    book.learn_opened(
+        make_recording(opens=(replace(make_detection(), bound_actor=SCALER),)), is_recorded=True
+    )
 
     assert [known.actor for known in book.known(DATABASE, SCALER, NOW)] == [SCALER]
     assert book.known(DATABASE, FIXER, NOW) == ()
@@ -156,3 +158,15 @@ async def test_what_is_learned_while_the_listing_is_under_way_is_kept() -> None:
     await book.run_once()
 
     assert book.known(WEB, SCALER, NOW) == (FIRST,)
+
+
+@pytest.mark.parametrize("is_recorded", [True, False])
+def test_what_waits_on_the_disk_binds_though_the_database_does_not_know_it(
+    *, is_recorded: bool
+) -> None:
+    book, _ = make_book()
+    book.learn_opened(make_recording(opens=(make_detection(),)), is_recorded=is_recorded)
+
+    book.learn(History(WEB), now=NOW)
+
+    assert bool(book.known(WEB, SCALER, NOW)) is not is_recorded
