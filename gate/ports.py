@@ -105,13 +105,16 @@ class DeclaredModes:
 class PolicyListing:
     """The usable active patterns in the order of their ids, the unusable ones, and the modes.
 
-    `modes` is None where its row cannot be used, and `modes_problem` then says why.
+    `modes` is None where its row cannot be used, and `modes_problem` then says why. `left_out` are
+    active patterns that are too many to be looked for, and `left_out_problem` then names them.
     """
 
     patterns: tuple[Pattern, ...]
     problems: tuple[UnusablePattern, ...] = ()
     modes: DeclaredModes | None = DeclaredModes()
     modes_problem: str | None = None
+    left_out: int = 0
+    left_out_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,15 +338,24 @@ class Detections(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class AwaitedChanges:
+    """Changes whose outcome may still change; `is_cut` where there may be more than were read."""
+
+    changes: Sequence[Awaited]
+    is_cut: bool = False
+
+
 class Outcomes(Protocol):
     """Admitted changes on record, and what became of them."""
 
     async def list_awaited(
         self, cluster: str, *, since: datetime, completed_since: datetime, at_most: int
-    ) -> list[Awaited]:
-        """Return the newest changes since an instant whose outcome may still change.
+    ) -> AwaitedChanges:
+        """Return the changes since an instant whose outcome may still change, oldest first.
 
-        Completed ones may still be undone; they reach back to `completed_since` only.
+        Completed ones may still be undone; they reach back to `completed_since` only. At most
+        `at_most` of them, the newest, and as many that are not settled, the oldest.
         """
         ...
 

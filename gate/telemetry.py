@@ -56,7 +56,7 @@ class Metrics:
         )
         self.patterns_unusable = Gauge(
             "gate_patterns_unusable",
-            "Active patterns that cannot be used as they stand in the table.",
+            "Active patterns that cannot be used as they stand in the table, or are too many.",
             registry=self._registry,
         )
         self.policy_modes_unusable = Gauge(
@@ -124,6 +124,11 @@ class Metrics:
         self.outcomes_awaited = Gauge(
             "gate_outcomes_awaited",
             "Admitted changes of which it is not known yet whether they took effect, or how.",
+            registry=self._registry,
+        )
+        self.outcomes_truncated = Counter(
+            "gate_outcomes_truncated",
+            "Looks for awaited changes that found more than are read at once.",
             registry=self._registry,
         )
         self.watch_continuous_since = Gauge(

@@ -156,6 +156,7 @@ def _keep_policy_file(
         settings.policy_file,
         PostgresPolicy(pools.general),
         agents=governed.agents,
+        defaults=settings.agents.as_rules(),
         is_leader=leading.leads_database,
         metrics=metrics,
         readiness=readiness,

@@ -186,7 +186,8 @@ def replay(
 ) -> None:
     """Say what gate would have done, from audit logs; needs no database and no cluster.
 
-    Exit 3 where --against is given and the two policies differ.
+    Exit 1 where nothing could be read or compared, 3 where --against is given and the two policies
+    differ.
     """
     from gate.cli.replay import ReplayOptions, run_replay  # noqa: PLC0415 - slow to import
 

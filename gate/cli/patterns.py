@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -93,20 +94,27 @@ def run_check(file: Path) -> bool:
     content = _read(file)
     source = "standard input" if str(file) == "-" else str(file)
     try:
-        found = parse_policy(content, source=source).problems.values()
-        problems = [str(problem) for of_one in found for problem in of_one]
+        parsed = parse_policy(content, source=source)
     except PolicyFileError as error:
-        problems = list(error.problems) or [str(error)]
-    for problem in problems:
-        tell(problem)
-    if not problems:
-        print(f"{escape(source)} is valid.")
-    return not problems
+        _tell_all(error.problems or [str(error)])
+        return False
+    if parsed.problems:
+        _tell_all([str(problem) for found in parsed.problems.values() for problem in found])
+        return False
+    print(f"{escape(source)} is valid.")
+    if parsed.are_defaults:
+        print(f"It names no patterns, so the defaults hold: {', '.join(parsed.patterns)}.")
+    return True
 
 
 def run_schema() -> None:
     """Print the JSON Schema of the policy file."""
     print(json.dumps(make_json_schema(), indent=2, ensure_ascii=False))
+
+
+def _tell_all(problems: Sequence[str]) -> None:
+    for problem in problems:
+        tell(problem)
 
 
 def _read(path: Path) -> bytes:

@@ -13,11 +13,19 @@ from gate.cli.arguments import BadArgumentError, ReportOutput
 from gate.cli.replay_progress import showing_progress
 from gate.domain.actor import AgentRules
 from gate.domain.policy import Policy
+from gate.errors import GateError
 from gate.policy.file import ParsedPolicy, load_policy_file, parse_policy
 from gate.replay.comparison import Comparison
 from gate.replay.log_file import STANDARD_INPUT, LogFile
 from gate.replay.reader import Reader
-from gate.replay.report import Report, describe_input, describe_result, list_notes
+from gate.replay.report import (
+    Report,
+    describe_comparison,
+    describe_input,
+    describe_result,
+    find_failure,
+    list_notes,
+)
 from gate.replay.row import Row
 from gate.replay.run import Replay
 from gate.replay.summary import Summary
@@ -26,6 +34,10 @@ from gate.settings import Agents
 
 DIFFERS = 3
 _DEFAULT_POLICY = b"{}"
+
+
+class NothingReplayedError(GateError):
+    """A replay found nothing to judge by, so that its exit code must not say a result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +56,8 @@ def run_replay(options: ReplayOptions) -> int:
     """Replay logs and print what was found; return the exit code.
 
     Raises BadArgumentError for what cannot be asked, LogFileError for a log that cannot be opened,
-    PolicyFileError for a policy that cannot be used.
+    PolicyFileError for a policy that cannot be used, NothingReplayedError after what was printed
+    where it tells nothing.
     """
     with _logs(options) as logs:
         first = _load(options.policy)
@@ -56,6 +69,9 @@ def run_replay(options: ReplayOptions) -> int:
             reader = Reader(logs, progress=progress)
             report = _replay(options, reader, tuple(policies), agents)
     _print(report, options.output)
+    failure = find_failure(report)
+    if failure is not None:
+        raise NothingReplayedError(failure)
     return DIFFERS if report.comparison is not None and report.comparison.differs else 0
 
 
@@ -140,6 +156,8 @@ def _print(report: Report, output: ReportOutput) -> None:
             sys.stdout.buffer.write(part.encode(errors="replace"))
     else:
         sys.stdout.flush()
-        for line in (describe_input(report), describe_result(report), *list_notes(report)):
+        compared = describe_comparison(report)
+        lines = (describe_input(report), describe_result(report), compared, *list_notes(report))
+        for line in filter(None, lines):
             print(f"gate replay: {line}", file=sys.stderr)
     sys.stdout.flush()

@@ -10,7 +10,13 @@ from rich.text import Text
 from gate.cli.history_table import break_after
 from gate.domain.words import escape
 from gate.replay.comparison import Comparison, Difference
-from gate.replay.report import Report, describe_input, describe_result, list_notes
+from gate.replay.report import (
+    Report,
+    describe_comparison,
+    describe_input,
+    describe_result,
+    list_notes,
+)
 from gate.replay.row import Severity
 from gate.replay.summary import Line
 
@@ -34,8 +40,10 @@ def print_report(report: Report) -> None:
     console.print(describe_input(report))
     console.print(describe_result(report), style="bold")
     console.print()
-    if report.comparison is not None:
-        _print_comparison(console, report.comparison)
+    compared = describe_comparison(report)
+    if report.comparison is not None and compared is not None:
+        console.print(compared)
+        _print_differences(console, report.comparison)
     else:
         _print_summary(console, report)
     for note in list_notes(report):
@@ -75,11 +83,7 @@ def _build_table(lines: Sequence[Line]) -> Table:
     return table
 
 
-def _print_comparison(console: Console, comparison: Comparison) -> None:
-    console.print(
-        f"Against the other policy: {comparison.refused} newly refused,"
-        f" {comparison.admitted} newly admitted."
-    )
+def _print_differences(console: Console, comparison: Comparison) -> None:
     if not comparison.kept:
         return
     table = _make_table()

@@ -8,6 +8,7 @@ import yaml
 from gate.policy.file import ParsedPolicy
 from gate.policy.problems import Problem
 from gate.policy.rows import UnusableRowError, read_pattern, write_modes, write_pattern
+from gate.policy.schema import MOST_PATTERNS
 
 SETTINGS = "policy_settings"
 
@@ -59,12 +60,13 @@ def find_differences(
 
 
 def export_policy(rows: Iterable[Row], settings: Row | None) -> Exported:
-    """Return the active patterns and the modes as a policy file."""
+    """Return the active patterns that are looked for and the modes as a policy file."""
     patterns: dict[str, object] = {}
     problems: list[Problem] = []
-    for row in rows:
+    for number, row in enumerate(row for row in rows if row["active"]):
         name = str(row["pattern_name"])
-        if not row["active"]:
+        if number >= MOST_PATTERNS:
+            problems.append(Problem((name,), f"it is beyond the {MOST_PATTERNS} oldest patterns"))
             continue
         try:
             patterns[name] = _as_yaml(read_pattern(row).model_dump(mode="json"))

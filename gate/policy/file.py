@@ -17,6 +17,7 @@ from gate.policy.document import Document, YamlProblemError, parse_document
 from gate.policy.problems import Problem, find_problems
 from gate.policy.rows import declare_modes, write_modes, write_pattern
 from gate.policy.schema import (
+    MOST_PATTERNS,
     AgentsSection,
     PatternEntry,
     PatternName,
@@ -39,12 +40,14 @@ _NAME: TypeAdapter[str] = TypeAdapter(PatternName)
 class ParsedPolicy:
     """What a policy file declares: everything that is usable, and what is wrong with the rest.
 
-    `patterns` are the usable ones, complete; `problems` are of patterns only, by their names.
+    `patterns` are the usable ones, complete, and `are_defaults` where the file names none;
+    `problems` are of patterns only, by their names.
     """
 
     file: PolicyFile
     patterns: Mapping[str, PatternEntry]
     problems: Mapping[str, tuple[Problem, ...]]
+    are_defaults: bool = False
 
     @property
     def modes(self) -> DeclaredModes:
@@ -107,10 +110,12 @@ def read_policy_file(path: Path) -> bytes:
 def parse_policy(content: bytes, *, source: str) -> ParsedPolicy:
     """Return what a policy file's content declares; raises PolicyFileError naming `source`."""
     document, values = _parse_mapping(content, source)
-    declared = values.get("patterns") or {}
+    declared = values.get("patterns")
     rest: dict[object, object] = {k: v for k, v in values.items() if k != "patterns"}
-    if not isinstance(declared, dict):
-        rest["patterns"] = declared  # what is wrong with it is told with the rest
+    if declared is None:
+        declared = {}
+    elif not isinstance(declared, dict) or len(declared) > MOST_PATTERNS:
+        rest["patterns"] = declared  # what is wrong with it as a whole is told with the rest
         declared = {}
     return _parse_patterns(_parse_file(rest, document, source), declared, document)
 
@@ -162,7 +167,7 @@ def _parse_patterns(
     if not declared:
         usable = seeded_patterns()
     complete = {name: _complete(entry, file) for name, entry in usable.items()}
-    return ParsedPolicy(file, complete, problems)
+    return ParsedPolicy(file, complete, problems, are_defaults=not declared)
 
 
 def _complete(entry: PatternEntry, file: PolicyFile) -> PatternEntry:

@@ -12,6 +12,8 @@ from gate.domain.policy import FailureMode
 from gate.domain.trace import READ_AT_MOST
 from gate.domain.workload import Kind
 from gate.policy.sections import (
+    FEW,
+    MANY,
     AlternativeAction,
     BlockAction,
     CascadeSection,
@@ -19,6 +21,7 @@ from gate.policy.sections import (
     EscalateHuman,
     Glob,
     ListOf,
+    LongListOf,
     LoopSection,
     ResourceSection,
     ScaleSection,
@@ -26,7 +29,10 @@ from gate.policy.sections import (
     StrategySection,
     Window,
     Word,
+    at_most,
 )
+
+MOST_PATTERNS = FEW  # every change is judged by all of them
 
 
 class ScopeSection(Section):
@@ -38,7 +44,11 @@ class ScopeSection(Section):
     namespaces: ListOf[Glob] = ()
     """Globs of namespaces, of which one must match. Default: all namespaces."""
 
-    labels: Mapping[str, str] = Field(default_factory=dict)
+    labels: Annotated[
+        Mapping[str, str],
+        Field(max_length=FEW),
+        at_most(FEW, of="labels", instead="leave some out"),
+    ] = Field(default_factory=dict)
     """Labels of the workload, with the values they must have. Default: none."""
 
 
@@ -188,21 +198,30 @@ class NamespaceEntry(Section):
 
 
 class AgentsSection(Section):
-    """Who is an AI agent; `*` in a glob matches any run of characters, colons included."""
+    """Who is an AI agent, by at most 256 globs; `*` matches any run of characters, colons too."""
 
-    users: ListOf[Glob] = ()
+    users: LongListOf[Glob] = ()
     """Globs of user names."""
 
-    groups: ListOf[Glob] = ()
+    groups: LongListOf[Glob] = ()
     """Globs of group names."""
 
-    extra: Mapping[str, ListOf[Glob]] = Field(default_factory=dict)
+    extra: Annotated[
+        Mapping[str, LongListOf[Glob]],
+        Field(max_length=FEW),
+        at_most(FEW, of="keys", instead="leave some out"),
+    ] = Field(default_factory=dict)
     """Globs of values by key of the caller's `extra`, for agents that borrow an identity."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> "AgentsSection":
-        if not (self.users or self.groups or any(self.extra.values())):
+        globs = len(self.users) + len(self.groups) + sum(map(len, self.extra.values()))
+        if globs == 0:
             raise ValueError("should name at least one user, group or extra glob")
+        if globs > MANY:
+            raise ValueError(
+                f"at most {MANY} globs in all, there are {globs}: write a glob that matches several"
+            )
         return self
 
     def as_rules(self) -> AgentRules:
@@ -215,6 +234,15 @@ class AgentsSection(Section):
 
 
 PatternName = Annotated[str, Field(min_length=1, max_length=100)]
+_Patterns = Annotated[
+    Mapping[PatternName, PatternEntry],
+    Field(max_length=MOST_PATTERNS),
+    at_most(
+        MOST_PATTERNS,
+        of="patterns",
+        instead="join those that differ only in their scope, for one scope may name 64 globs",
+    ),
+]
 
 
 class PolicyFile(Section):
@@ -233,15 +261,15 @@ class PolicyFile(Section):
     on_increase: Word[OnIncrease] = OnIncrease.WARN
     """`on_increase` of the patterns that have none of their own. Default warn."""
 
-    namespaces: ListOf[NamespaceEntry] = ()
-    """Modes and failure modes by namespace. Default: none."""
+    namespaces: LongListOf[NamespaceEntry] = ()
+    """Modes and failure modes by namespace, at most 256 entries. Default: none."""
 
     agents: AgentsSection | None = None
     """Who is an AI agent; taken at the start. Default: the setting `agents`."""
 
-    patterns: Mapping[PatternName, PatternEntry] | None = None
-    """Patterns by name. Default: one of each type, with its defaults. A pattern that is left out
-    where others are named is not looked for."""
+    patterns: _Patterns | None = None
+    """Patterns by name, at most 64. Default: one of each type, with its defaults. A pattern that is
+    left out where others are named is not looked for."""
 
 
 def seeded_patterns() -> dict[str, PatternEntry]:

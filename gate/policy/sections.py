@@ -1,6 +1,6 @@
 """Parts of a policy file: thresholds and strategies, with units, defaults and bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -21,9 +21,35 @@ _T = TypeVar("_T")
 _REVERSALS, _LOOPS, _CASCADES = Thresholds(), LoopThresholds(), CascadeThresholds()
 _A_YEAR = 365 * 24 * 60  # minutes; without a bound, an instant could lie beyond all calendars
 
+FEW, MANY = 64, 256  # what is looked through for every change has an end
+
+
+def at_most(number: int, *, of: str, instead: str) -> BeforeValidator:
+    """Return a check that a list or mapping is short, made before anything in it is looked at.
+
+    `of` is what it holds and `instead` what to do where there are too many, in words for people.
+    """
+
+    def check(value: object) -> object:
+        if isinstance(value, Sized) and not isinstance(value, str) and len(value) > number:
+            raise ValueError(f"at most {number} {of}, there are {len(value)}: {instead}")
+        return value
+
+    return BeforeValidator(check)
+
+
 # What YAML can only write as text or a list is taken as such; numbers are never taken from text.
 Word = Annotated[_T, Field(strict=False)]
-ListOf = Annotated[tuple[_T, ...], Field(strict=False)]
+ListOf = Annotated[
+    tuple[_T, ...],
+    Field(strict=False, max_length=FEW),
+    at_most(FEW, of="entries", instead="leave some out, or write a glob that matches several"),
+]
+LongListOf = Annotated[
+    tuple[_T, ...],
+    Field(strict=False, max_length=MANY),
+    at_most(MANY, of="entries", instead="write a glob that matches several"),
+]
 Glob = Annotated[str, Field(min_length=1, max_length=500)]
 Minutes = Annotated[float, Field(ge=0, le=_A_YEAR, allow_inf_nan=False)]
 Window = Annotated[int, Field(gt=0, le=_A_YEAR)]

@@ -8,6 +8,7 @@ import asyncpg
 
 from gate.policy.conversion import make_pattern
 from gate.policy.rows import UnusableRowError, read_modes, read_pattern
+from gate.policy.schema import MOST_PATTERNS
 from gate.ports import (
     Application,
     Declaration,
@@ -25,6 +26,7 @@ _APPLY = load_statement("apply_policy")
 _FIND = load_statement("find_declaration")
 _PATIENCE = timedelta(seconds=5)
 _MODES = "policy_settings"
+_NAMES_SHOWN = 10
 
 
 class PostgresPolicy:
@@ -36,9 +38,16 @@ class PostgresPolicy:
     async def read(self) -> PolicyListing:
         """Return what the rows say, and what is wrong with those that cannot be used.
 
-        Raises StorageUnavailableError when PostgreSQL does not answer within 5 s.
+        Of more than 64 active patterns only the oldest are read. Raises StorageUnavailableError
+        when PostgreSQL does not answer within 5 s.
         """
-        rows = await fetch(self._pool, _READ, deadline=_soon())
+        rows = await fetch(
+            self._pool,
+            _READ,
+            deadline=_soon(),
+            most_patterns=MOST_PATTERNS,
+            names_shown=_NAMES_SHOWN,
+        )
         patterns = []
         problems = []
         for row in rows:
@@ -51,7 +60,15 @@ class PostgresPolicy:
                 problem = f"pattern {row['pattern_name']!r} (id {row['id']}): {error}"
                 problems.append(UnusablePattern(row["id"], problem))
         modes, modes_problem = _read_modes(rows)
-        return PolicyListing(tuple(patterns), tuple(problems), modes, modes_problem)
+        left_out = max(0, rows[0]["active_patterns"] - MOST_PATTERNS)
+        return PolicyListing(
+            tuple(patterns),
+            tuple(problems),
+            modes,
+            modes_problem,
+            left_out=left_out,
+            left_out_problem=_name_left_out(rows[0]) if left_out else None,
+        )
 
     async def is_declared(self) -> bool:
         """Tell whether a file was ever applied; raises StorageUnavailableError."""
@@ -81,6 +98,16 @@ class PostgresPolicy:
 
 def _soon() -> float:
     return asyncio.get_running_loop().time() + _PATIENCE.total_seconds()
+
+
+def _name_left_out(row: asyncpg.Record) -> str:
+    active, names = row["active_patterns"], row["left_out"]
+    more = active - MOST_PATTERNS - len(names)
+    shown = ", ".join([*map(repr, names), *([f"{more} more"] if more else [])])
+    return (
+        f"at most {MOST_PATTERNS} patterns are looked for, and {active} are active: the newest are"
+        f" left out ({shown}); set active = false where one is not needed"
+    )
 
 
 def _read_modes(rows: Sequence[asyncpg.Record]) -> tuple[DeclaredModes | None, str | None]:

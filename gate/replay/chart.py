@@ -10,8 +10,8 @@ from gate.domain.words import escape
 from gate.replay.judging import Penalty
 from gate.replay.row import Row, Severity
 
-_WIDTH, _HEIGHT = 960, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 14, 34
+_WIDTH, _HEIGHT = 960, 232
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 46
 _SAMPLES = 24  # points of a curve between two changes
 _TICKS = 5
 _MARKS = {
@@ -102,6 +102,14 @@ def _draw_frame(axes: _Axes) -> Iterator[str]:
     for value in (0.0, axes.highest / 2, axes.highest):
         y = axes.y(value)
         yield f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{value:.1f}</text>'
+    yield from _draw_titles()
+
+
+def _draw_titles() -> Iterator[str]:
+    """Say what the axes are of."""
+    x, y = (_LEFT + _WIDTH - _RIGHT) / 2, (_TOP + _HEIGHT - _BOTTOM) / 2
+    yield f'<text x="{x}" y="{_HEIGHT - 6}" text-anchor="middle">time, UTC</text>'
+    yield f'<text transform="translate(14 {y}) rotate(-90)" text-anchor="middle">penalty</text>'
 
 
 def _draw_thresholds(rows: Sequence[Row], axes: _Axes) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 
 from gate.domain.canonical import encode
+from gate.replay.call import mapping
 from gate.replay.chart import WORDS, draw_chart, draw_mark, quote, show_instant
 from gate.replay.comparison import Difference
 from gate.replay.report import Report, describe_input, describe_result, list_notes
@@ -132,16 +133,17 @@ def _write_timelines(report: Report) -> Iterator[str]:
 
 def _write_timeline(timeline: Timeline, anchor: str) -> Iterator[str]:
     rows = sorted(timeline.rows, key=lambda row: row.time)
-    title = f"Penalty and changes of {timeline.workload}"
     yield f'<section id="{anchor}">\n<h3>{quote(timeline.workload)}</h3>\n'
     if timeline.changes > len(rows):
         yield f"<p>The newest {len(rows)} of {timeline.changes} changes.</p>\n"
+    title = f"Penalty and changes of {timeline.workload}"
     yield f"<figure>{draw_chart(rows, title=title, anchor=anchor)}</figure>\n"
     heads = ("time", "actor", "change", "answer", "why", "retry after")
     yield "<details open>\n<summary>Every change</summary>\n"
     cells = (_describe_row(row) for row in rows)
     classes = tuple(_class_of(row) for row in rows)
-    yield from _write_table(title, heads, cells, anchor=anchor, classes=classes)
+    caption = f"Every change of {timeline.workload}"
+    yield from _write_table(caption, heads, cells, anchor=anchor, classes=classes)
     yield "</details>\n</section>\n"
 
 
@@ -164,10 +166,24 @@ def _describe_change(row: Row) -> str:
 
 
 def _show_side(side: object) -> str:
-    if side is None:
-        return "?"
-    shown = encode(side).decode().replace('"', "")
-    return quote(shown, limit=_SIDE_AT_MOST)
+    """Return one side as people write it, such as `replicas 3` or `app limits.memory 256Mi`."""
+    return "?" if side is None else quote(", ".join(_list_values(side)), limit=_SIDE_AT_MOST)
+
+
+def _list_values(side: object) -> Iterator[str]:
+    for name, value in mapping(side).items():
+        if name != "containers":
+            yield f"{name} {_show_value(value)}"
+            continue
+        for container, fields in mapping(value).items():
+            for field, inner in mapping(fields).items():
+                yield f"{container} {field} {_show_value(inner)}"
+
+
+def _show_value(value: object) -> str:
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def _write_table(
@@ -178,17 +194,21 @@ def _write_table(
     anchor: str | None = None,
     classes: tuple[str, ...] = (),
 ) -> Iterator[str]:
-    """Write a table that can be scrolled by keyboard; its cells are markup, escaped already."""
+    """Write a table that can be scrolled by keyboard; its cells are markup, escaped already.
+
+    The first cell of a row is its header.
+    """
     yield (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{quote(caption)}">\n<table>\n'
         f"<caption>{quote(caption)}</caption>\n<thead><tr>"
     )
     yield from (f'<th scope="col">{head}</th>' for head in heads)
     yield "</tr></thead>\n<tbody>\n"
-    for number, cells in enumerate(rows):
+    for number, (header, *cells) in enumerate(rows):
         mark = f' id="{anchor}-{number}"' if anchor else ""
         mark += f' class="{classes[number]}"' if classes else ""
-        yield f"<tr{mark}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n"
+        rest = "".join(f"<td>{cell}</td>" for cell in cells)
+        yield f'<tr{mark}><th scope="row">{header}</th>{rest}</tr>\n'
     yield "</tbody></table></div>\n"
 
 

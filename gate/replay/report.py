@@ -57,6 +57,34 @@ def describe_input(report: Report) -> str:
     )
 
 
+def describe_comparison(report: Report) -> str | None:
+    """Return in one sentence how two policies differ; None where there was one alone."""
+    comparison = report.comparison
+    if comparison is None:
+        return None
+    against, policy = (escape(name, limit=200) for name in (report.against or "", report.policy))
+    return (
+        f"Against the other policy: {comparison.refused} newly refused, {comparison.admitted} newly"
+        f" admitted ({against} compared with {policy})."
+    )
+
+
+def find_failure(report: Report) -> str | None:
+    """Return why a replay tells nothing; None where it tells something."""
+    reader = report.reader
+    reasons = [f"{why} ({number:,})" for why, number in reader.broken.most_common()]
+    reasons += [file.problem for file in reader.files if file.problem is not None]
+    if reasons and reader.lines == sum(reader.broken.values()):
+        words = escape("; ".join(reasons), limit=400)
+        return f"nothing could be read: {words}; a log holds one JSON object a line"
+    if report.comparison is not None and not report.replay.counts.decided:
+        return (
+            "nothing was compared: no change by an agent was decided; name a log that holds some,"
+            " and with --agent GLOB who is an agent"
+        )
+    return None
+
+
 def list_notes(report: Report) -> Iterator[str]:
     """Return what a reader has to know to judge the result: what is missing, and what to do."""
     counts, reader = report.replay.counts, report.reader

@@ -89,9 +89,9 @@ class PolicyBook:
 
     def _report(self, listing: PolicyListing, kept: Iterable[Pattern]) -> None:
         problems = tuple(row.problem for row in listing.problems)
-        if listing.modes_problem is not None:
-            problems = (*problems, listing.modes_problem)
-        self._metrics.patterns_unusable.set(len(listing.problems))
+        whole = (listing.left_out_problem, listing.modes_problem)
+        problems = (*problems, *(problem for problem in whole if problem is not None))
+        self._metrics.patterns_unusable.set(len(listing.problems) + listing.left_out)
         self._metrics.policy_modes_unusable.set(0 if listing.modes_problem is None else 1)
         if problems:
             self._readiness.note(_NOTE, "; ".join(problems))
@@ -107,6 +107,12 @@ class PolicyBook:
                 "pattern.unusable",
                 problem=row.problem,
                 effect="its last usable version goes on" if goes_on else "it is not looked for",
+            )
+        if listing.left_out_problem is not None:
+            log.error(
+                "pattern.left_out",
+                problem=listing.left_out_problem,
+                effect="they are not looked for",
             )
         if listing.modes_problem is not None:
             log.error(

@@ -32,8 +32,9 @@ class PolicyKeeper:
     """Follows a policy file; an unusable one keeps the last good one, loudly.
 
     New content is taken once it was found twice, so that a file that is just being written is
-    never taken half. `agents` are those that were taken at the start: a change of them is reported,
-    and waits for a restart.
+    never taken half. `agents` are those that were taken at the start, and `defaults` those of the
+    settings, which the next start takes where the file names none: a difference is reported, and
+    waits for a restart.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class PolicyKeeper:
         rows: PolicyRows,
         *,
         agents: AgentRules,
+        defaults: AgentRules,
         is_leader: Callable[[], bool],
         metrics: Metrics,
         readiness: Readiness,
@@ -49,6 +51,7 @@ class PolicyKeeper:
         self._path = path
         self._rows = rows
         self._agents = agents
+        self._defaults = defaults
         self._is_leader = is_leader
         self._metrics = metrics
         self._readiness = readiness
@@ -125,15 +128,21 @@ class PolicyKeeper:
 
     def _report_agents(self, parsed: ParsedPolicy) -> None:
         declared = parsed.file.agents
-        is_pending = declared is not None and declared.as_rules() != self._agents
+        following = self._defaults if declared is None else declared.as_rules()
+        is_pending = following != self._agents
         self._metrics.policy_agents_pending.set(1 if is_pending else 0)
         if not is_pending:
             self._readiness.drop_note(_AGENTS_NOTE)
             return
+        names = (
+            "names no agents, and those of the settings are others than"
+            if declared is None
+            else "names other agents than"
+        )
         self._readiness.note(
             _AGENTS_NOTE,
-            "the policy file names other agents than those in use: restart gate, together with a"
-            " change of the webhook's matchConditions",
+            f"the policy file {names} those in use: restart gate, together with a change of the"
+            f" webhook's matchConditions",
         )
         log.warning("policy_file.agents_pending", effect="they are taken at the next start")
 

@@ -23,9 +23,11 @@ patterns:
 """
 GOOD = POLICY.format(mode="enforce", strategy="block-action")
 NEXT = POLICY.format(mode="audit", strategy="cooling-period")
+HUGE = NEXT + "".join(f"  p{n}: {{type: scale-oscillation}}\n" for n in range(8998))
 BROKEN: dict[str, Callable[[Path], object]] = {
     "did you mean mode?": lambda path: replace_file(path, NEXT.replace("mode", "moed", 1)),
     "larger than 1 MiB": lambda path: replace_file(path, NEXT + "#" * (1024 * 1024)),
+    "at most 64 patterns, there are 9000": lambda path: replace_file(path, HUGE),
     "No such file": lambda path: path.unlink(),
 }
 

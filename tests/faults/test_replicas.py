@@ -153,7 +153,7 @@ async def tell_that_nothing_was_persisted(stand: Stand, ids: set[str | None]) ->
         CLUSTER, since=LONG_AGO, completed_since=LONG_AGO, at_most=10_000
     )
     lost = Outcome(ExecutionStatus.FAILED, error="not-persisted: the object was as before")
-    told = [replace(each, outcome=lost) for each in awaited if each.action_id in ids]
+    told = [replace(each, outcome=lost) for each in awaited.changes if each.action_id in ids]
     assert await outcomes.mark(told) == ids
     await close_pool(pool, grace=5)
 

@@ -125,3 +125,38 @@ async def test_a_wrong_pattern_is_named_and_the_others_are_used(
     assert listing.problems == (
         UnusablePattern(1, f"pattern 'scale-oscillation' (id 1): {problem}"),
     )
+
+
+async def test_patterns_beyond_the_most_are_left_out_and_named(pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO oscillation_patterns (pattern_type, pattern_name, description,"
+        " min_occurrences, time_window_minutes, threshold_config, prevention_strategy)"
+        " SELECT 'scale-oscillation', 'more-' || n, '', 3, 60, '{}', 'block-action'"
+        " FROM generate_series(1, 1000) AS n"
+    )
+
+    listing = await PostgresPolicy(pool).read()
+
+    assert [pattern.name for pattern in listing.patterns[4:]] == [f"more-{n}" for n in range(1, 61)]
+    assert listing.problems == ()
+    assert listing.left_out == 940
+    assert listing.left_out_problem is not None
+    assert listing.left_out_problem.startswith(
+        "at most 64 patterns are looked for, and 1004 are active: the newest are left out"
+        " ('more-61', 'more-62', "
+    )
+    assert "'more-70', 930 more); set active = false" in listing.left_out_problem
+
+
+async def test_as_many_patterns_as_there_may_be_leave_none_out(pool: Pool) -> None:
+    await pool.execute(
+        "INSERT INTO oscillation_patterns (pattern_type, pattern_name, description,"
+        " min_occurrences, time_window_minutes, threshold_config, prevention_strategy)"
+        " SELECT 'scale-oscillation', 'more-' || n, '', 3, 60, '{}', 'block-action'"
+        " FROM generate_series(1, 60) AS n"
+    )
+
+    listing = await PostgresPolicy(pool).read()
+
+    assert len(listing.patterns) == 64
+    assert (listing.left_out, listing.left_out_problem) == (0, None)

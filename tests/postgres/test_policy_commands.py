@@ -247,6 +247,26 @@ async def test_row_that_cannot_be_used_is_left_out_of_an_export_and_named(
     assert "type: scale-oscillation" not in printed.out
 
 
+async def test_rows_beyond_those_that_are_looked_for_are_left_out_of_an_export(
+    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await pool.execute(
+        "INSERT INTO oscillation_patterns (pattern_type, pattern_name, min_occurrences,"
+        " time_window_minutes, threshold_config, prevention_strategy)"
+        " SELECT 'scale-oscillation', 'more-' || n, 3, 60, '{}', 'block-action'"
+        " FROM generate_series(1, 61) AS n"
+    )
+
+    is_complete = await patterns.run_export()
+
+    printed = capsys.readouterr()
+    exported = tmp_path / "exported.yaml"
+    exported.write_text(printed.out)
+    assert not is_complete
+    assert "more-61: it is beyond the 64 oldest patterns" in printed.err
+    assert len(load_policy_file(exported).patterns) == 64
+
+
 async def test_detections_are_listed_by_namespace_time_and_whether_they_bind(
     pool: Pool, capsys: pytest.CaptureFixture[str]
 ) -> None:

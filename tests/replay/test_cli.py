@@ -134,8 +134,12 @@ def test_json_of_two_policies_is_what_differs_by_the_second(
         == 3
     )
 
-    rows = [json.loads(line) for line in capfdbinary.readouterr().out.splitlines()]
+    printed = capfdbinary.readouterr()
+    rows = [json.loads(line) for line in printed.out.splitlines()]
     assert [row["verdict"] for row in rows] == ["deny", "deny"]
+    files = f"{log.with_name('d.yaml')} compared with {lax}"
+    told = f"Against the other policy: 2 newly refused, 0 newly admitted ({files})."
+    assert f"gate replay: {told}" in printed.err.decode().splitlines()
 
 
 def test_agents_come_from_the_command_line_before_the_policy(
@@ -164,6 +168,56 @@ def test_broken_lines_are_reported_and_never_fatal(
     assert run(monkeypatch, log) == 0
 
     assert "2 entries could not be read and left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("output", ["table", "json", "html"])
+@pytest.mark.parametrize("compares", [True, False])
+def test_logs_of_which_nothing_can_be_read_end_with_1(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    log: Path,
+    lax: Path,
+    output: str,
+    *,
+    compares: bool,
+) -> None:
+    log.write_bytes(b"{\n[]\n")
+    against = ("--against", lax) if compares else ()
+
+    assert run(monkeypatch, log, *against, "--output", output) == 1
+
+    assert "gate: nothing could be read: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_damaged_archive_of_which_nothing_can_be_read_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log: Path
+) -> None:
+    log.write_bytes(b"\x1f\x8bdamaged")
+
+    assert run(monkeypatch, log) == 1
+
+    assert "gate: nothing could be read: " in capsys.readouterr().err
+
+
+def test_an_empty_log_is_a_result_but_for_a_comparison(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log: Path, lax: Path
+) -> None:
+    log.write_bytes(b"")
+
+    assert run(monkeypatch, log) == 0
+    assert run(monkeypatch, log, "--against", lax) == 1
+
+    assert (
+        "gate: nothing was compared: no change by an agent was decided" in capsys.readouterr().err
+    )
+
+
+def test_a_comparison_without_any_change_by_agents_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], log: Path, lax: Path
+) -> None:
+    assert run(monkeypatch, log, "--against", lax, "--agent", "nobody") == 1
+
+    assert "gate: nothing was compared: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,29 @@ def test_differences_of_two_policies_are_told() -> None:
     page = make_page(swing(3, 5, 3), "{}", lax)
 
     assert "It newly refuses 0 and newly admits 1." in page
+
+
+def test_tables_and_charts_have_names_of_their_own() -> None:
+    names = Outline(make_page(swing(3, 5, 3))).values("aria-label")
+
+    assert "Every change of shop/Deployment/web" in names
+    assert "Penalty and changes of shop/Deployment/web" in names
+    assert len(names) == len(set(names))
+
+
+def test_every_row_has_a_header_and_every_axis_a_title() -> None:
+    page = make_page(swing(3, 5, 3))
+
+    assert page.count('<th scope="row">') == page.count("<tr") - page.count("<thead><tr>")
+    assert ">penalty</text>" in page
+    assert ">time, UTC</text>" in page
+
+
+def test_changes_are_written_as_people_write_them() -> None:
+    page = make_page(swing(3, 5, 3))
+
+    assert "<code>replicas 3 → replicas 5</code>" in page
+
+
+def test_old_browsers_know_every_colour() -> None:
+    assert "light-dark(" not in make_page([])

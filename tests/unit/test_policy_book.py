@@ -248,3 +248,17 @@ async def test_policy_that_a_review_holds_is_not_changed_by_a_later_read(
 
     assert held.patterns == (FIRST, SECOND)
     assert book.current.patterns == (SECOND,)
+
+
+async def test_patterns_that_are_too_many_are_counted_and_noted(metrics: Metrics) -> None:
+    readiness = Readiness()
+    listing = PolicyListing((FIRST,), left_out=7, left_out_problem="too many: 'second', 6 more")
+    book = PolicyBook(Table(listing), metrics=metrics, readiness=readiness)
+
+    with structlog.testing.capture_logs() as lines:
+        await book.run_once()
+
+    assert book.current.patterns == (FIRST,)
+    assert [line["event"] for line in lines] == ["pattern.left_out", "policy.read"]
+    assert readiness.describe_notes() == {"patterns": "too many: 'second', 6 more"}
+    assert b"gate_patterns_unusable 7.0" in metrics.expose()

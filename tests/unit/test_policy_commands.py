@@ -92,6 +92,20 @@ def test_valid_file_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[
     path.write_text("mode: audit")
 
     assert run_check(path)
+    assert capsys.readouterr().out == (
+        f"{path} is valid.\n"
+        "It names no patterns, so the defaults hold: scale-oscillation, resource-thrashing,"
+        " ineffective-loop, cascading-failure.\n"
+    )
+
+
+def test_valid_file_with_patterns_is_not_said_to_have_the_defaults(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("patterns: {a: {type: cascading-failure}}")
+
+    assert run_check(path)
     assert capsys.readouterr().out == f"{path} is valid.\n"
 
 

@@ -210,6 +210,14 @@ def test_invalid_pattern_is_named_with_all_that_is_wrong_and_the_others_hold() -
             ": line 2: paterns: this key does not exist; did you mean patterns?",
         ),
         ("patterns: 3", ": line 1: patterns: should hold `key: value` pairs, not 3"),
+        ("patterns: []", ": line 1: patterns: should hold `key: value` pairs"),
+        ("patterns: false", ": line 1: patterns: should hold `key: value` pairs, not false"),
+        ("patterns: ''", ": line 1: patterns: should hold `key: value` pairs, not ''"),
+        (
+            f"agents: {{users: [{'a, ' * 200}], groups: [{'a, ' * 57}]}}",
+            ": line 1: agents: at most 256 globs in all, there are 257: write a glob that matches"
+            " several",
+        ),
         (
             "namespaces:\n- match: a\n  mod: audit\n- {match: b}",
             ": line 3: namespaces.0.mod: this key does not exist; did you mean mode?; line 4:"
@@ -223,6 +231,65 @@ def test_file_that_cannot_be_used_says_where_and_what_is_allowed(
     text: str | bytes, problem: str
 ) -> None:
     assert refusal_of(text).startswith(f"policy file policy.yaml{problem}")
+
+
+def list_patterns(number: int, entry: str = "{type: cascading-failure}") -> str:
+    return "patterns:\n" + "".join(f"  p{n}: {entry}\n" for n in range(number))
+
+
+def test_most_patterns_are_64_and_one_more_is_a_problem_of_the_whole_file() -> None:
+    assert len(parse(list_patterns(64)).patterns) == 64
+
+    assert refusal_of(list_patterns(65)) == (
+        "policy file policy.yaml: line 1: patterns: at most 64 patterns, there are 65: join those"
+        " that differ only in their scope, for one scope may name 64 globs"
+    )
+
+
+def test_patterns_that_are_too_many_are_not_looked_at() -> None:
+    problem = refusal_of("mode: audti\n" + list_patterns(300, "{type: x, unknown: 1}"))
+
+    assert problem.count("line ") == 2
+    assert "line 2: patterns: at most 64 patterns, there are 300" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "most"),
+    [
+        ("namespaces: [{}]", "namespaces", 256),
+        ("agents: {{users: [{}]}}", "agents.users", 256),
+        ("agents: {{groups: [{}]}}", "agents.groups", 256),
+        ("agents: {{extra: {{key: [{}]}}}}", "agents.extra.key", 256),
+    ],
+)
+def test_lists_of_the_file_have_an_end(text: str, path: str, most: int) -> None:
+    item = "{match: a, mode: audit}, " if path == "namespaces" else "a, "
+
+    parse(text.format(item * most))
+
+    assert f"line 1: {path}: at most {most} entries, there are {most + 1}: write" in refusal_of(
+        text.format(item * (most + 1))
+    )
+
+
+@pytest.mark.parametrize("key", ["namespaces", "kinds"])
+def test_lists_of_a_scope_have_an_end(key: str) -> None:
+    entry = "{type: cascading-failure, scope: {%s: [%s]}}"
+
+    parsed = parse(list_patterns(1, entry % (key, "Deployment, " * 64)))
+    problem = parse(list_patterns(1, entry % (key, "Deployment, " * 65))).describe_problems()
+
+    assert not parsed.problems
+    assert f"patterns.p0.scope.{key}: at most 64 entries, there are 65: " in (problem or "")
+
+
+def test_labels_of_a_scope_have_an_end() -> None:
+    labels = ", ".join(f"l{number}: a" for number in range(65))
+    entry = f"{{type: cascading-failure, scope: {{labels: {{{labels}}}}}}}"
+
+    problem = parse(list_patterns(1, entry)).describe_problems()
+
+    assert "patterns.p0.scope.labels: at most 64 labels, there are 65" in (problem or "")
 
 
 def test_only_the_first_of_many_problems_are_told() -> None:

@@ -15,6 +15,7 @@ from gate.services.readiness import Readiness
 from gate.telemetry import Metrics
 
 AGENTS = AgentRules(users=("bots:*",))
+OTHERS = AgentRules(users=("others:*",))
 
 
 @dataclass
@@ -49,12 +50,14 @@ class Case:
     metrics: Metrics = field(default_factory=Metrics)
     readiness: Readiness = field(default_factory=Readiness)
     is_leader: bool = True
+    defaults: AgentRules = AGENTS
 
     def __post_init__(self) -> None:
         self.keeper = PolicyKeeper(
             self.path,
             self.rows,
             agents=AGENTS,
+            defaults=self.defaults,
             is_leader=lambda: self.is_leader,
             metrics=self.metrics,
             readiness=self.readiness,
@@ -255,6 +258,24 @@ async def test_other_agents_are_reported_and_wait_for_a_restart(case: Case) -> N
     assert measured == 1
     assert [line["event"] for line in lines] == ["policy_file.read", "policy_file.agents_pending"]
     assert case.notes == {}
+
+
+async def test_agents_that_the_file_no_longer_names_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("agents: {users: ['bots:*']}")
+    case = Case(path, defaults=OTHERS)
+    await case.look()
+    before = case.notes
+
+    case.path.write_text("mode: audit")
+    await case.look()
+
+    assert before == {}
+    assert case.notes == {
+        "agents": "the policy file names no agents, and those of the settings are others than those"
+        " in use: restart gate, together with a change of the webhook's matchConditions"
+    }
+    assert case.measure("gate_policy_agents_pending") == 1
 
 
 async def test_edited_rows_are_reported_once_when_they_are_put_back(case: Case) -> None:
