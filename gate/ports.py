@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gate.domain.effectiveness import EffectivenessTable
 from gate.domain.observation import Observation
-from gate.domain.outcome import Awaited
+from gate.domain.outcome import Awaited, AwaitedChanges
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import FailureMode
 from gate.domain.record import Recording, Write
@@ -336,14 +336,6 @@ class Detections(Protocol):
         At most 10 000. Raises StorageUnavailableError where PostgreSQL does not answer within 5 s.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitedChanges:
-    """Changes whose outcome may still change; `is_cut` where there may be more than were read."""
-
-    changes: Sequence[Awaited]
-    is_cut: bool = False
 
 
 class Outcomes(Protocol):

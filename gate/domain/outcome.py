@@ -1,5 +1,6 @@
 """What is known of an admitted change: whether it was persisted, and how its rollout ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -100,6 +101,14 @@ class Awaited:
     def items(self) -> list[Item]:
         """Return what the change was to alter."""
         return find_items(self.before, self.after)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedChanges:
+    """Changes whose outcome may still change; `is_cut` where there may be more than were read."""
+
+    changes: Sequence[Awaited]
+    is_cut: bool = False
 
 
 def is_overdue(

@@ -29,13 +29,13 @@ class Asking:
 def choose_strategy(
     candidate: Candidate, pattern: Pattern, bound_by: Sequence[OpenDetection]
 ) -> Strategy:
-    """Return the strategy of a refusal: that of the detection it follows, else the pattern's.
+    """Return the strategy of a refusal: the strictest it is bound by, else the pattern's.
 
     The `escalate_after`-th cooling in a row asks a person instead; a row is kept as long as each
     tripped within the pattern's window of the end of the one before.
     """
     if bound_by:
-        return bound_by[-1].strategy
+        return min((detection.strategy for detection in bound_by), key=list(Strategy).index)
     if pattern.strategy is not Strategy.COOLING_PERIOD or pattern.escalate_after is None:
         return pattern.strategy
     in_a_row = 1

@@ -17,6 +17,7 @@ READ_BACK = timedelta(days=7)
 READ_AT_MOST = 64
 COOLINGS_AT_MOST = 32
 NEARBY_BACK = timedelta(days=1)
+NEARBY_AT_MOST = 256  # of the actor, and as many with its correlation id
 UNLIMITED = 2**62  # what an absent limit of cpu or memory amounts to
 NOT_PERSISTED = "not-persisted"  # how the reason begins of a failure to be stored at all
 METADATA = ("labels.", "annotations.")  # how the names of its fields begin
@@ -169,13 +170,15 @@ class Cooling:
 class Nearby(NamedTuple):
     """An admitted change in the namespace, by the same actor or with its correlation id.
 
-    `error` is the reason of a failure; `is_alert_firing` is None where that is not stored. A tuple,
-    since every review reads dozens of them.
+    Only the actor is proven: a correlation id is what an agent says. `error` is the reason of a
+    failure; `is_alert_firing` is None where that is not stored. A tuple, since every review reads
+    dozens of them.
     """
 
     key: WorkloadKey
     action_id: str
     at: datetime
+    actor: str
     action_type: ActionType
     status: ExecutionStatus
     error: str | None = None
@@ -196,7 +199,8 @@ class History:
     """What is known of a workload at one version of its history, traces in order of version.
 
     `detections` are the open ones that bind the workload, or the actor in its namespace; `nearby`
-    are changes around it, oldest first.
+    are changes around it, oldest first: of each workload the newest of each outcome, complete since
+    `nearby_since`, where there were more than are read.
     """
 
     key: WorkloadKey
@@ -208,6 +212,7 @@ class History:
     coolings: tuple[Cooling, ...] = ()
     escalations: tuple[Escalation, ...] = ()
     nearby: tuple[Nearby, ...] = ()
+    nearby_since: datetime | None = None
 
 
 def was_persisted(status: ExecutionStatus, error: str | None) -> bool | None:

@@ -7,18 +7,18 @@ from datetime import datetime
 from gate.domain.record import Recording, Write
 from gate.domain.trace import (
     COOLINGS_AT_MOST,
+    NEARBY_AT_MOST,
     NEARBY_BACK,
     READ_AT_MOST,
     READ_BACK,
     History,
-    Nearby,
 )
 from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
 from gate.ports import Question
 from gate.postgres.batching import Batches
 from gate.postgres.failures import is_duplicate, is_partition_missing
 from gate.postgres.pool import Pool, fetch
-from gate.postgres.rows import read_history, read_nearby
+from gate.postgres.rows import Surroundings, read_history, read_surroundings
 from gate.postgres.statements import load_statement
 from gate.postgres.writes import (
     arrange_correction,
@@ -85,17 +85,17 @@ class PostgresHistories:
             at_most=READ_AT_MOST,
             coolings_at_most=COOLINGS_AT_MOST,
             nearby_since=now - NEARBY_BACK,
-            nearby_at_most=READ_AT_MOST,
+            nearby_at_most=NEARBY_AT_MOST,
             **arrange_questions(questions),
         )
-        around: dict[object, tuple[Nearby, ...]] = {}
+        around: dict[object, Surroundings] = {}
         answers: list[History | Exception] = []
         for each, row in zip(asked, rows, strict=True):
             question, place = each.question, place_of(each.question)
             try:
                 if place not in around:
-                    around[place] = read_nearby(question.key, row)
-                answers.append(read_history(question.key, row, now=each.now, nearby=around[place]))
+                    around[place] = read_surroundings(question.key, row)
+                answers.append(read_history(question.key, row, now=each.now, around=around[place]))
             except StorageUnavailableError as error:
                 answers.append(error)
         return answers

@@ -8,7 +8,7 @@ import asyncpg
 import structlog
 
 from gate.domain.change import Operation
-from gate.domain.outcome import Awaited, Outcome
+from gate.domain.outcome import Awaited, AwaitedChanges, Outcome
 from gate.domain.trace import ExecutionStatus
 from gate.domain.workload import Kind, WorkloadKey
 from gate.postgres.pool import Pool, fetch
@@ -32,8 +32,8 @@ class PostgresOutcomes:
 
     async def list_awaited(
         self, cluster: str, *, since: datetime, completed_since: datetime, at_most: int
-    ) -> list[Awaited]:
-        """Return the newest changes since an instant whose outcome may still change.
+    ) -> AwaitedChanges:
+        """Return the changes since an instant whose outcome may still change, oldest first.
 
         Raises StorageUnavailableError when PostgreSQL does not answer within 10 s.
         """
@@ -47,7 +47,11 @@ class PostgresOutcomes:
             at_most=at_most,
         )
         read = (_read(cluster, row) for row in rows)
-        return [change for change in read if change is not None]
+        completed = sum(row["execution_status"] == ExecutionStatus.COMPLETED for row in rows)
+        return AwaitedChanges(
+            [change for change in read if change is not None],
+            is_cut=max(completed, len(rows) - completed) >= at_most,
+        )
 
     async def mark(self, changes: Sequence[Awaited]) -> set[str]:
         """Write outcomes where nobody else has, and return the ids of those written.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 
@@ -96,6 +96,7 @@ _NEARBY = _Shape(
         "name": str,
         "action_id": str,
         "action_timestamp": str,
+        "actor": str,
         "action_type": str,
         "execution_status": str,
         "execution_error": _TEXT,
@@ -106,10 +107,17 @@ _NEARBY = _Shape(
 _Expected = TypeVar("_Expected")
 
 
+class Surroundings(NamedTuple):
+    """Changes around a workload, oldest first; `complete_since` where older ones were cut off."""
+
+    changes: tuple[Nearby, ...] = ()
+    complete_since: datetime | None = None
+
+
 def read_history(
-    key: WorkloadKey, row: asyncpg.Record, *, now: datetime, nearby: tuple[Nearby, ...] = ()
+    key: WorkloadKey, row: asyncpg.Record, *, now: datetime, around: Surroundings
 ) -> History:
-    """Return what one row says of a workload to a decision at `now`.
+    """Return what one row says of a workload to a decision at `now`, and what is around it.
 
     Raises UnusableRecordError, naming the workload and the column, where a value cannot be
     understood: a history with holes would let through what it should refuse.
@@ -138,19 +146,24 @@ def read_history(
                 for escalation in _each(row["escalations"], _read_escalation)
                 if escalation.expires_at > now
             ),
-            nearby=nearby,
+            nearby=around.changes,
+            nearby_since=around.complete_since,
         )
 
 
-def read_nearby(key: WorkloadKey, row: asyncpg.Record) -> tuple[Nearby, ...]:
-    """Return what one row says of changes around a workload, oldest first.
+def read_surroundings(key: WorkloadKey, row: asyncpg.Record) -> Surroundings:
+    """Return what one row says of changes around a workload.
 
     Raises UnusableRecordError as `read_history` does.
     """
     with _explained(f"what happened around {key}"):
         keys: dict[tuple[str, str], WorkloadKey] = {}
-        found = [_read_nearby(key, item, keys) for item in _items(row["nearby"])]
-        return tuple(sorted(found, key=lambda change: (change.at, change.action_id)))
+        since, items = _items(row["nearby"]) or (None, None)
+        found = [_read_nearby(key, item, keys) for item in _items(items)]
+        return Surroundings(
+            tuple(sorted(found, key=lambda change: (change.at, change.action_id))),
+            None if since is None else _instant(_typed(since, str)),
+        )
 
 
 @contextmanager
@@ -312,7 +325,9 @@ def _read_nearby(
     around: WorkloadKey, item: object, keys: dict[tuple[str, str], WorkloadKey]
 ) -> Nearby:
     """Return one change around a workload; `keys` has those of the workloads that came before."""
-    kind, name, action_id, at, action_type, status, error, alert_resolved = _checked(item, _NEARBY)
+    kind, name, action_id, at, actor, action_type, status, error, alert_resolved = _checked(
+        item, _NEARBY
+    )
     key = keys.get((kind, name))
     if key is None:
         key = WorkloadKey(around.cluster, around.namespace, _KINDS[kind], name)
@@ -321,6 +336,7 @@ def _read_nearby(
         key=key,
         action_id=action_id,
         at=_instant(at),
+        actor=actor,
         action_type=_ACTION_TYPES[action_type],
         status=_STATUSES[status],
         error=error,

@@ -9,7 +9,7 @@ from itertools import groupby
 import structlog
 
 from gate.domain.following import follow, follow_late
-from gate.domain.outcome import GRACE, UNDONE_WITHIN, Awaited, Progress, is_overdue
+from gate.domain.outcome import GRACE, UNDONE_WITHIN, Awaited, AwaitedChanges, Progress, is_overdue
 from gate.domain.trace import ExecutionStatus
 from gate.domain.workload import WorkloadKey
 from gate.errors import ClusterError
@@ -129,13 +129,24 @@ class OutcomeKeeper:
             at_most=_AT_MOST,
         )
         self._looked_at = now
+        if found.is_cut:
+            self._metrics.outcomes_truncated.inc()
+            log.warning("outcome.list_cut", since=since.isoformat(), at_most=_AT_MOST)
         if due:
             self._thorough_at = now
             self._journal.prune(before=now - KEPT_FOR)
-            listed = {change.action_id for change in found}
-            self._held = {i: held for i, held in self._held.items() if i in listed}
-        for change in found:
+            self._forget_unlisted(found, since)
+        for change in found.changes:
             self._take_up(change, now)
+
+    def _forget_unlisted(self, found: AwaitedChanges, since: datetime) -> None:
+        """Forget what is over or too old; what a list that was cut lacks may be neither."""
+        listed = {change.action_id for change in found.changes}
+        self._held = {
+            id_: held
+            for id_, held in self._held.items()
+            if id_ in listed or (found.is_cut and held.change.at >= since)
+        }
 
     def _take_up(self, change: Awaited, now: datetime) -> None:
         held = self._held.get(change.action_id)

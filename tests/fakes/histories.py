@@ -1,10 +1,11 @@
 """Histories in memory: the same compare-and-set, the same bounds of what is read back."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, product
+from typing import TypedDict
 
 from gate.domain.change import ActionType, Operation
 from gate.domain.escalation import Escalation, EscalationState
@@ -12,7 +13,9 @@ from gate.domain.pattern import Mode, PatternType, Strategy
 from gate.domain.record import NewDetection, Recording, Repetition, Write
 from gate.domain.trace import (
     COOLINGS_AT_MOST,
+    NEARBY_AT_MOST,
     NEARBY_BACK,
+    NOT_PERSISTED,
     READ_AT_MOST,
     READ_BACK,
     Cooling,
@@ -38,6 +41,11 @@ class _Stored:
     detected_at: datetime
     made_on: str
     is_resolved: bool = False
+
+
+class _Surroundings(TypedDict):
+    nearby: tuple[Nearby, ...]
+    nearby_since: datetime | None
 
 
 class MemoryHistories:
@@ -83,7 +91,7 @@ class MemoryHistories:
                 for _, escalation in sorted(self._escalations.get(key, {}).items())
                 if escalation.state in _LIVE and escalation.expires_at > now
             ),
-            nearby=self._nearby(question, now),
+            **self._surroundings(question, now),
         )
 
     async def record(self, write: Write, *, deadline: float) -> bool:
@@ -161,7 +169,7 @@ class MemoryHistories:
         past.sort(key=lambda cooling: cooling.detected_at, reverse=True)
         return tuple(past[:COOLINGS_AT_MOST])
 
-    def _nearby(self, question: Question, now: datetime) -> tuple[Nearby, ...]:
+    def _surroundings(self, question: Question, now: datetime) -> _Surroundings:
         own: list[Nearby] = []
         related: list[Nearby] = []
         for key, history in self._histories.items():
@@ -177,8 +185,13 @@ class MemoryHistories:
                     and trace.correlation_id == question.correlation_id
                 ):
                     related.append(_as_nearby(key, trace))
-        newest = (sorted(found, key=_time_of)[-READ_AT_MOST:] for found in (own, related))
-        return tuple(sorted((change for found in newest for change in found), key=_time_of))
+        newest = [sorted(found, key=_time_of)[-NEARBY_AT_MOST:] for found in (own, related)]
+        cuts = [found[0].at for found in newest if len(found) == NEARBY_AT_MOST]
+        decisive = (change for found in newest for change in _keep_decisive(found))
+        return {
+            "nearby": tuple(sorted(decisive, key=_time_of)),
+            "nearby_since": max(cuts, default=None),
+        }
 
     def _correct(self, write: Recording) -> bool:
         """Make a trace say what was answered; tell whether there is one."""
@@ -325,11 +338,21 @@ def _as_nearby(key: WorkloadKey, trace: Trace) -> Nearby:
         key=key,
         action_id=trace.action_id,
         at=trace.seen.at,
+        actor=trace.actor,
         action_type=trace.action_type,
         status=trace.status,
         error=trace.error,
         is_alert_firing=trace.is_alert_firing,
     )
+
+
+def _keep_decisive(changes: Iterable[Nearby]) -> Iterable[Nearby]:
+    """Return the newest of each outcome of each workload; `changes` come oldest first."""
+    newest = {}
+    for change in changes:
+        is_lost = None if change.error is None else change.error.startswith(NOT_PERSISTED)
+        newest[change.key, change.status, is_lost, change.is_alert_firing] = change
+    return newest.values()
 
 
 def _time_of(change: Nearby) -> tuple[datetime, str]:

@@ -9,7 +9,7 @@ from gate.domain.change import ActionType
 from gate.domain.context import Context
 from gate.domain.pattern import Mode, Strategy
 from gate.domain.record import Recording
-from gate.domain.trace import Cooling, ExecutionStatus, Nearby, Trace, Verdict
+from gate.domain.trace import Cooling, Nearby, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
 from gate.ports import Histories
 from tests.postgres.records import (
@@ -30,7 +30,15 @@ STRANGER = "system:serviceaccount:ai-agents:stranger"
 
 
 def around(key: WorkloadKey, trace: Trace) -> Nearby:
-    return Nearby(key, trace.action_id, trace.seen.at, trace.action_type, ExecutionStatus.PENDING)
+    return Nearby(
+        key=key,
+        action_id=trace.action_id,
+        at=trace.seen.at,
+        actor=trace.actor,
+        action_type=trace.action_type,
+        status=trace.status,
+        error=trace.error,
+    )
 
 
 def recorded(key: WorkloadKey, *, at: datetime, actor: str = AGENT.name) -> Recording:
@@ -94,18 +102,33 @@ class SurroundingsBehaviour:
 
         assert history.nearby == ()
 
-    async def test_of_many_changes_around_the_newest_64_are_read(
+    async def test_a_workload_that_is_changed_all_the_time_keeps_no_other_out_of_sight(
         self, histories: Histories, deadline: float
     ) -> None:
-        for number in range(70):
+        quiet = recorded(DATABASE, at=NOW)
+        await histories.record(quiet, deadline=deadline)
+        for number in range(100):
+            trace = make_trace(at=NOW + (1 + number) * MINUTE)
+            await histories.record(make_recording(number, trace=trace), deadline=deadline)
+
+        history = await histories.read(ask(), now=NOW + 101 * MINUTE, deadline=deadline)
+
+        assert history.nearby == (around(DATABASE, quiet.trace), around(WEB, trace))
+        assert history.nearby_since is None
+
+    async def test_of_many_changes_around_the_newest_256_are_read(
+        self, histories: Histories, deadline: float
+    ) -> None:
+        for number in range(260):
             key = WorkloadKey("prod", "shop", Kind.DEPLOYMENT, f"w{number}")
             await histories.record(recorded(key, at=NOW - number * MINUTE), deadline=deadline)
 
         history = await histories.read(ask(), now=NOW, deadline=deadline)
 
         assert [change.key.name for change in history.nearby] == [
-            f"w{number}" for number in reversed(range(64))
+            f"w{number}" for number in reversed(range(256))
         ]
+        assert history.nearby_since == NOW - 255 * MINUTE
 
     async def test_a_detection_that_binds_an_actor_binds_it_in_the_whole_namespace(
         self, histories: Histories, deadline: float

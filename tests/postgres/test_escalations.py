@@ -263,6 +263,35 @@ async def test_an_alert_that_was_not_assessed_is_neither_firing_nor_resolved(
     assert history.nearby[0].is_alert_firing is is_firing
 
 
+async def test_of_a_workload_the_newest_change_of_each_outcome_is_read_of_what_is_around(
+    histories: PostgresHistories, pool: Pool, deadline: float
+) -> None:
+    stalled = "rollout-stalled: 0 of 3"
+    outcomes = (
+        ("failed", stalled, None),
+        ("failed", stalled, None),
+        ("failed", "not-persisted: a quota", None),
+        ("executing", None, {"alert_resolved": False}),
+        ("executing", None, None),
+        ("completed", None, None),
+        ("executing", None, None),
+    )
+    for number, outcome in enumerate(outcomes):
+        trace = make_trace(at=NOW + number * timedelta(minutes=1))
+        await histories.record(make_recording(number, trace=trace), deadline=deadline)
+        await pool.execute(
+            "UPDATE resource_action_traces SET execution_status = $2, execution_error = $3,"
+            " effectiveness_criteria = $4 WHERE version = $1",
+            number + 1,
+            *outcome,
+        )
+
+    history = await histories.read(ask(), now=NOW + timedelta(hours=1), deadline=deadline)
+
+    minutes = [(change.at - NOW) / timedelta(minutes=1) for change in history.nearby]
+    assert minutes == [1, 2, 3, 5, 6]
+
+
 async def test_of_a_decision_only_what_later_ones_look_at_is_read(
     histories: PostgresHistories, deadline: float
 ) -> None:

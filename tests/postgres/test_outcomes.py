@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from gate.domain.outcome import Awaited, Outcome
+from gate.domain.outcome import Awaited, AwaitedChanges, Outcome
 from gate.domain.record import Recording
 from gate.domain.trace import ExecutionStatus, Trace, Verdict
 from gate.domain.undoing import Undoing
@@ -66,8 +66,8 @@ async def test_only_what_is_recent_enough_and_of_the_cluster_is_awaited(
 ) -> None:
     await record(pool, make_trace(), make_trace(at=NOW + MINUTE), make_trace(at=NOW + 2 * MINUTE))
 
-    assert [each.version for each in await find(outcomes, since=NOW + MINUTE)] == [3, 2]
-    assert [each.version for each in await find(outcomes, at_most=1)] == [3]
+    assert [each.version for each in await find(outcomes, since=NOW + MINUTE)] == [2, 3]
+    assert [each.version for each in await find(outcomes, at_most=1)] == [1]
     assert await find(outcomes, cluster="another") == []
 
 
@@ -219,6 +219,40 @@ async def test_what_an_admission_holds_is_left_for_next_time(
     assert await pool.fetchval("SELECT reserved_by IS NULL FROM action_escalations") is False
 
 
+async def test_neither_completed_nor_newer_changes_keep_old_ones_from_being_listed(
+    pool: Pool, outcomes: PostgresOutcomes
+) -> None:
+    traces = [make_trace(at=NOW + number * MINUTE) for number in range(8)]
+    await record(pool, *traces)
+    done = [each for each in await find(outcomes) if each.at >= NOW + 4 * MINUTE]
+    await outcomes.mark([replace(each, outcome=DONE) for each in done])
+
+    cut = await look(outcomes, at_most=2)
+    whole = await look(outcomes, at_most=5)
+
+    expected = [traces[number].action_id for number in (0, 1, 6, 7)]
+    assert [each.action_id for each in cut.changes] == expected
+    assert cut.is_cut
+    assert {each.action_id for each in whole.changes} == {each.action_id for each in traces}
+    assert not whole.is_cut
+
+
+async def test_a_list_is_cut_where_either_part_of_it_is(
+    pool: Pool, outcomes: PostgresOutcomes
+) -> None:
+    await record(pool, *(make_trace(at=NOW + number * MINUTE) for number in range(3)))
+    first, second, third = await find(outcomes)
+    assert (await look(outcomes, at_most=3)).is_cut
+    await outcomes.mark([replace(each, outcome=DONE) for each in (first, second)])
+
+    assert (await look(outcomes, at_most=2)).is_cut
+    assert not (await look(outcomes, at_most=3)).is_cut
+    assert {each.action_id for each in (await look(outcomes, at_most=1)).changes} == {
+        second.action_id,
+        third.action_id,
+    }
+
+
 async def record(pool: Pool, *traces: Trace) -> None:
     """Write traces of one workload, one after another."""
     for number, trace in enumerate(traces):
@@ -231,6 +265,10 @@ async def write(pool: Pool, recording: Recording) -> None:
 
 
 async def find(outcomes: PostgresOutcomes, cluster: str = "prod", **given: Any) -> list[Awaited]:
+    return list((await look(outcomes, cluster, **given)).changes)
+
+
+async def look(outcomes: PostgresOutcomes, cluster: str = "prod", **given: Any) -> AwaitedChanges:
     window: Mapping[str, Any] = {"since": NOW, "completed_since": NOW, "at_most": 10}
     return await outcomes.list_awaited(cluster, **{**window, **given})
 

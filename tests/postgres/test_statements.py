@@ -24,7 +24,7 @@ HOT = {
         "now": "'2026-11-24T08:00:00Z'",
         "coolings_at_most": "32",
         "nearby_since": "'2026-11-23T08:00:00Z'",
-        "nearby_at_most": "64",
+        "nearby_at_most": "256",
         "clusters": "'{prod,prod}'",
         "namespaces": "'{shop,shop}'",
         "kinds": "'{Deployment,Deployment}'",

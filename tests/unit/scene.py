@@ -300,6 +300,7 @@ class Scene:
                         key=history.key,
                         action_id=trace.action_id,
                         at=trace.seen.at,
+                        actor=trace.actor,
                         action_type=trace.action_type,
                         status=trace.status,
                         error=trace.error,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from gate.domain.detection import EvidenceKind, Severity
+from gate.domain.detection import Candidate, EvidenceKind, Severity
 from gate.domain.pattern import Mode, PatternType
 from gate.domain.patterns.cascading_failure import examine, respond_to_open
 from gate.domain.trace import NOT_PERSISTED, ExecutionStatus
@@ -82,12 +82,14 @@ def test_evidence_of_a_cascade_redraws_the_decision() -> None:
         "workloads": 3,
         "window_seconds": 3600.0,
         "touched": ["shop/Deployment/cart", "shop/Deployment/search", "shop/Deployment/web"],
+        "related": [],
         "unhealthy": ["shop/Deployment/cart", "shop/Deployment/search"],
     }
     assert isinstance(series, list)
     assert series[0] == {
         "workload": "shop/Deployment/cart",
         "time": "2026-11-24T08:00:00+00:00",
+        "actor": AGENT,
         "action_type": "scale_deployment",
         "action_id": scene.played[0].trace.action_id,
         "status": "failed",
@@ -217,6 +219,54 @@ def test_agents_that_share_a_correlation_id_are_one_cascade() -> None:
 
     assert scene.preview(edit, at=minute(10), name="mail", actor=OTHER_AGENT).is_refused
     assert not reach(scene, 10, actor=OTHER_AGENT).is_refused
+
+
+def beside(played: Played, name: str) -> Candidate:
+    """Return a candidate, beside a good change that another agent with its correlation id made."""
+    history = played.candidate.history
+    theirs = history.nearby[-1]._replace(
+        key=replace(history.key, name=name),
+        at=minute(25),
+        actor=OTHER_AGENT,
+        status=ExecutionStatus.COMPLETED,
+        error=None,
+    )
+    nearby = (*history.nearby, theirs)
+    return replace(played.candidate, history=replace(history, nearby=nearby))
+
+
+def test_what_another_agent_touched_is_not_ones_own() -> None:
+    candidate = beside(reach(cascading(), 30), "mail")
+
+    (finding,) = examine(candidate, CASCADING_FAILURE).findings
+
+    assert finding.evidence["related"] == [str(candidate.history.key)]
+    assert len(finding.evidence["touched"]) == 3  # type: ignore[arg-type]  # a list
+
+
+def test_open_detection_binds_for_what_another_agent_touched() -> None:
+    scene = cascading()
+    scene.edit(scale_to(9), at=minute(30), name="mail")
+    candidate = beside(reach(scene, 40, "news"), "news")
+    (detection,) = candidate.history.detections
+
+    assert respond_to_open(candidate, CASCADING_FAILURE, detection) is not None
+
+
+def test_what_others_did_takes_no_evidence_away() -> None:
+    assert examine(beside(reach(cascading(), 30), "cart"), CASCADING_FAILURE).findings
+
+
+def test_a_history_that_was_cut_within_the_window_is_reported() -> None:
+    scene = Scene(patterns=_ALONE)
+    for number in range(3):
+        change(scene, number, f"app-{number}")
+    candidate = reach(scene, 30).candidate
+
+    for cut, lacks in ((0, ("history-cut",)), (-30, ())):
+        history = replace(candidate.history, nearby_since=minute(cut))
+        examined = examine(replace(candidate, history=history), CASCADING_FAILURE)
+        assert examined.incomplete == lacks
 
 
 def test_open_detection_binds_its_actor_for_new_workloads_until_it_ends() -> None:

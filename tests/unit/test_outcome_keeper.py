@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gate.domain.observation import Observation
-from gate.domain.outcome import Awaited, Outcome
+from gate.domain.outcome import Awaited, AwaitedChanges, Outcome
 from gate.domain.trace import ExecutionStatus
 from gate.domain.undoing import Undoing
 from gate.domain.workload import Kind, WorkloadKey
@@ -30,16 +30,18 @@ class MemoryOutcomes:
         self.looks: list[datetime] = []
         self.busy: set[str] = set()
         self.is_away = False
+        self.at_most = 100
 
     async def list_awaited(
         self, cluster: str, *, since: datetime, completed_since: datetime, at_most: int
-    ) -> list[Awaited]:
-        del cluster, completed_since
+    ) -> AwaitedChanges:
+        del cluster, completed_since, at_most
         if self.is_away:
             raise StorageUnavailableError("away")
         self.looks.append(since)
         found = [c for c in self.changes.values() if c.at >= since and not c.is_settled]
-        return found[:at_most]
+        found.sort(key=lambda change: change.at)
+        return AwaitedChanges(found[: self.at_most], is_cut=len(found) >= self.at_most)
 
     async def mark(self, changes: Sequence[Awaited]) -> set[str]:
         if self.is_away:
@@ -64,7 +66,7 @@ class Workloads:
         self.reads = 0
 
     async def read(self, key: WorkloadKey) -> Observation | None:
-        assert key == KEY
+        assert key.namespace == KEY.namespace
         self.reads += 1
         if isinstance(self.found, ClusterError):
             raise self.found
@@ -181,6 +183,37 @@ async def test_looks_go_back_a_little_and_now_and_then_a_day() -> None:
     far = [span for span in spans if span > timedelta(hours=23)]
     assert len(far) == 2
     assert all(span < timedelta(minutes=4) for span in spans if span not in far)
+
+
+async def test_what_a_list_that_was_cut_lacks_is_followed_on_and_counted() -> None:
+    older = [
+        replace(scaled(5, 3, version=number), at=NOW - timedelta(hours=1)) for number in (2, 3)
+    ]
+    bench = Bench(scaled(5, 3))
+    bench.workloads.found = ClusterError("unreachable")
+    await bench.run(BEFORE)
+    for late in older:  # as from a spool
+        bench.outcomes.changes[late.action_id] = replace(late, key=replace(KEY, name="old"))
+    bench.outcomes.at_most = 2
+
+    await bench.run(after=300 * SECOND)
+    outcome = await bench.run(see(describe(3), generation=8))
+
+    assert outcome.status is COMPLETED
+    (samples,) = bench.metrics.outcomes_truncated.collect()
+    assert samples.samples[0].value >= 1
+
+
+async def test_what_is_a_day_old_is_given_up_although_the_list_was_cut() -> None:
+    bench = Bench(scaled(5, 3))
+    bench.workloads.found = ClusterError("unreachable")
+    await bench.run(BEFORE)
+    bench.outcomes.at_most = 0
+
+    await bench.run(after=timedelta(hours=25))
+    await bench.run(see(describe(3), generation=8))
+
+    assert bench.outcomes.outcome().status is PENDING
 
 
 async def test_nothing_seen_and_nothing_awaited_is_looked_for_seldom() -> None:

@@ -19,6 +19,7 @@ from gate.domain.escalation import (
 from gate.domain.message import answer_decision
 from gate.domain.pattern import Mode, Pattern, Strategy
 from gate.domain.record import build_detections, describe_decision
+from gate.domain.strategy import choose_strategy
 from gate.domain.trace import Cooling, ExecutionStatus, Trace, Verdict
 from tests.timeline import SCALE_OSCILLATION, minute
 from tests.unit.builders import KEY, make_candidate, make_detection, policy_of, series
@@ -27,6 +28,16 @@ ESCALATING = replace(SCALE_OSCILLATION, strategy=Strategy.ESCALATE_HUMAN)
 SUGGESTING = replace(SCALE_OSCILLATION, strategy=Strategy.ALTERNATIVE_ACTION)
 _DOWN_UP = ((0, 5, 3), (10, 3, 5))
 _ADVICE = Advice(name_escalation=lambda: "a new id")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_detections_the_strictest_strategy_binds_in_whatever_order(order: int) -> None:
+    bound = [
+        replace(make_detection(), strategy=strategy)
+        for strategy in (Strategy.COOLING_PERIOD, Strategy.BLOCK_ACTION, Strategy.ESCALATE_HUMAN)
+    ]
+
+    assert choose_strategy(third_swing(), ESCALATING, bound[::order]) is Strategy.BLOCK_ACTION
 
 
 def third_swing(*escalations: Escalation, at: float = 20, to: int = 3) -> Candidate:

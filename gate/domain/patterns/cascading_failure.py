@@ -1,8 +1,10 @@
 """One actor moves on through a namespace and leaves unhealthy workloads behind.
 
 Confidence is u / (u + v), u workloads left unhealthy where v trip: 0.5 where it just trips, growing
-with the evidence. A finding is always critical, for workloads are down. Changes that are admitted
-at the same moment do not see each other, so as many workloads more may be touched.
+with the evidence. Changes of others with the same correlation id add to the evidence, and take none
+of it away: an agent says itself what it belongs to. A finding is always critical, for workloads are
+down. Changes that are admitted at the same moment do not see each other, so as many workloads more
+may be touched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +28,7 @@ from gate.domain.words import describe_span, escape
 from gate.domain.workload import WorkloadKey
 
 NO_OUTCOME = "no-outcome"
+HISTORY_CUT = "history-cut"
 _HARMLESS = (ActionType.CREATE_WORKLOAD, ActionType.UPDATE_METADATA)
 _WORKLOADS_AT_LEAST = 3
 _NAMES_AT_MOST = 3
@@ -37,12 +40,13 @@ class _Trail:
     """The workloads that were changed within the window, each with its latest change.
 
     `unhealthy` has those that were left so, each with the change that tells; `unknown` are those
-    of which an outcome is still to come.
+    of which an outcome is still to come; `own` those that the actor changed itself.
     """
 
     touched: dict[WorkloadKey, Nearby]
     unhealthy: dict[WorkloadKey, Nearby]
     unknown: frozenset[WorkloadKey]
+    own: frozenset[WorkloadKey]
 
 
 def examine(candidate: Candidate, pattern: Pattern) -> Examination:
@@ -56,15 +60,18 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     recent = [
         change for change in candidate.history.nearby if change.at >= since and _counts(change)
     ]
-    is_touched = any(change.key == candidate.history.key for change in recent)
-    if is_touched or len({change.key for change in recent}) < _many(pattern):
+    if any(_is_own(change, candidate) for change in recent):
         return Examination()
+    complete_since = candidate.history.nearby_since
+    lacks = (HISTORY_CUT,) if complete_since is not None and complete_since > since else ()
+    if len({change.key for change in recent}) < _many(pattern):
+        return Examination(incomplete=lacks)
     recent.sort(key=lambda change: (change.at, change.action_id))
-    trail = _follow(recent)
+    trail = _join(recent, actor=candidate.trace.actor)
     bearable = pattern.cascade.unhealthy_workloads
     if len(trail.unhealthy) < bearable:
         is_blind = len(trail.unhealthy.keys() | trail.unknown) >= bearable
-        return Examination(incomplete=(NO_OUTCOME,) if is_blind else ())
+        return Examination(incomplete=(*lacks, NO_OUTCOME) if is_blind else lacks)
     return Examination((_build(candidate, pattern, trail, recent),))
 
 
@@ -78,9 +85,7 @@ def respond_to_open(
         and candidate.trace.action_type not in _HARMLESS
         and str(candidate.history.key) not in detection.spares
         and not any(
-            change.key == candidate.history.key
-            for change in candidate.history.nearby
-            if _counts(change)
+            _is_own(change, candidate) for change in candidate.history.nearby if _counts(change)
         )
     )
     if not is_bound:
@@ -121,7 +126,8 @@ def _build(candidate: Candidate, pattern: Pattern, trail: _Trail, recent: list[N
             "unhealthy_workloads": bearable,
             "workloads": many,
             "window_seconds": pattern.window.total_seconds(),
-            "touched": [str(key) for key in sorted(trail.touched)],
+            "touched": [str(key) for key in sorted(trail.own)],
+            "related": [str(key) for key in sorted(trail.touched.keys() - trail.own)],
             "unhealthy": [str(key) for key in sorted(trail.unhealthy)],
             "series": [
                 *map(_describe, recent),
@@ -136,6 +142,18 @@ def _build(candidate: Candidate, pattern: Pattern, trail: _Trail, recent: list[N
         action_ids=tuple(change.action_id for change in recent),
         span=span,
         binds_actor=True,
+    )
+
+
+def _join(recent: list[Nearby], *, actor: str) -> _Trail:
+    """Return what the actor left behind, and what others did beside it."""
+    own = _follow(change for change in recent if change.actor == actor)
+    every = _follow(recent)
+    return _Trail(
+        every.touched,
+        own.unhealthy | every.unhealthy,  # of two of a workload, the latter holds the later
+        own.unknown | every.unknown,
+        frozenset(own.touched),
     )
 
 
@@ -154,7 +172,12 @@ def _follow(recent: Iterable[Nearby]) -> _Trail:
             unhealthy[change.key] = change
         else:
             unhealthy.pop(change.key, None)
-    return _Trail(touched, unhealthy, frozenset(unknown))
+    return _Trail(touched, unhealthy, frozenset(unknown), frozenset(touched))
+
+
+def _is_own(change: Nearby, candidate: Candidate) -> bool:
+    """Tell whether the actor changed this very workload before."""
+    return change.key == candidate.history.key and change.actor == candidate.trace.actor
 
 
 def _counts(change: Nearby) -> bool:
@@ -187,6 +210,7 @@ def _describe(change: Nearby) -> dict[str, object]:
     return {
         "workload": str(change.key),
         "time": change.at.isoformat(),
+        "actor": change.actor,
         "action_type": change.action_type,
         "action_id": change.action_id,
         "status": change.status,

@@ -6,6 +6,8 @@
 -- retries must not push out of sight what an oscillation is made of.
 -- What is many comes as arrays without names, which are less work than objects; and what happened
 -- around a workload only where it is asked for, since many keys of one call may share it.
+-- Of what happened around, the newest of each outcome of each workload decides; the others, of a
+-- workload that is changed all the time, would push workloads out of sight.
 SELECT
     coalesce(h.version, 0) AS version,
     r.labels,
@@ -97,44 +99,70 @@ SELECT
         ) AS live
     ) AS escalations,
     CASE WHEN asked.looks_around THEN (
-        SELECT json_agg(around.columns)
+        SELECT
+            json_build_array(
+                greatest(
+                    CASE WHEN count(*) FILTER (WHERE around.is_own) >= :nearby_at_most::bigint
+                        THEN min(around.action_timestamp) FILTER (WHERE around.is_own)
+                    END,
+                    CASE WHEN count(*) FILTER (WHERE NOT around.is_own) >= :nearby_at_most::bigint
+                        THEN min(around.action_timestamp) FILTER (WHERE NOT around.is_own)
+                    END
+                ),
+                json_agg(
+                    json_build_array(
+                        around.kind, around.name, around.action_id, around.action_timestamp,
+                        around.actor, around.action_type, around.execution_status,
+                        around.execution_error, around.alert_resolved
+                    )
+                ) FILTER (WHERE around.age_rank = 1)
+            )
         FROM (
-            (
-                SELECT
-                    json_build_array(
-                        t.kind, t.name, t.action_id, t.action_timestamp, t.action_type,
-                        t.execution_status, t.execution_error,
-                        t.effectiveness_criteria -> 'alert_resolved'
-                    ) AS columns
-                FROM resource_action_traces AS t
-                WHERE t.cluster = asked.cluster
-                    AND t.namespace = asked.namespace
-                    AND t.actor = asked.actor
-                    AND t.verdict = 'allow'
-                    AND t.action_type NOT IN ('create_workload', 'update_metadata')
-                    AND t.action_timestamp >= (SELECT :nearby_since::timestamptz)
-                ORDER BY t.action_timestamp DESC
-                LIMIT :nearby_at_most::bigint
-            )
-            UNION ALL
-            (
-                SELECT
-                    json_build_array(
-                        t.kind, t.name, t.action_id, t.action_timestamp, t.action_type,
-                        t.execution_status, t.execution_error,
-                        t.effectiveness_criteria -> 'alert_resolved'
-                    ) AS columns
-                FROM resource_action_traces AS t
-                WHERE t.cluster = asked.cluster
-                    AND t.namespace = asked.namespace
-                    AND t.correlation_id = asked.correlation_id
-                    AND t.actor <> asked.actor
-                    AND t.verdict = 'allow'
-                    AND t.action_type NOT IN ('create_workload', 'update_metadata')
-                    AND t.action_timestamp >= (SELECT :nearby_since::timestamptz)
-                ORDER BY t.action_timestamp DESC
-                LIMIT :nearby_at_most::bigint
-            )
+            SELECT
+                t.kind, t.name, t.action_id, t.action_timestamp, t.actor, t.action_type,
+                t.execution_status, t.execution_error, t.alert_resolved, t.is_own,
+                row_number() OVER (
+                    PARTITION BY
+                        t.action_history_id, t.is_own, t.execution_status,
+                        t.execution_error LIKE 'not-persisted%', t.alert_resolved
+                    ORDER BY t.action_timestamp DESC
+                ) AS age_rank
+            FROM (
+                (
+                    SELECT
+                        t.action_history_id, t.kind, t.name, t.action_id, t.action_timestamp,
+                        t.actor, t.action_type, t.execution_status, t.execution_error,
+                        t.effectiveness_criteria -> 'alert_resolved' AS alert_resolved,
+                        true AS is_own
+                    FROM resource_action_traces AS t
+                    WHERE t.cluster = asked.cluster
+                        AND t.namespace = asked.namespace
+                        AND t.actor = asked.actor
+                        AND t.verdict = 'allow'
+                        AND t.action_type NOT IN ('create_workload', 'update_metadata')
+                        AND t.action_timestamp >= (SELECT :nearby_since::timestamptz)
+                    ORDER BY t.action_timestamp DESC
+                    LIMIT :nearby_at_most::bigint
+                )
+                UNION ALL
+                (
+                    SELECT
+                        t.action_history_id, t.kind, t.name, t.action_id, t.action_timestamp,
+                        t.actor, t.action_type, t.execution_status, t.execution_error,
+                        t.effectiveness_criteria -> 'alert_resolved' AS alert_resolved,
+                        false AS is_own
+                    FROM resource_action_traces AS t
+                    WHERE t.cluster = asked.cluster
+                        AND t.namespace = asked.namespace
+                        AND t.correlation_id = asked.correlation_id
+                        AND t.actor <> asked.actor
+                        AND t.verdict = 'allow'
+                        AND t.action_type NOT IN ('create_workload', 'update_metadata')
+                        AND t.action_timestamp >= (SELECT :nearby_since::timestamptz)
+                    ORDER BY t.action_timestamp DESC
+                    LIMIT :nearby_at_most::bigint
+                )
+            ) AS t
         ) AS around
     ) END AS nearby
 FROM (
