@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from gate.app.admitting import Admitting, Pools, build_admitting
 from gate.app.database import DatabaseKeeper
@@ -23,7 +24,7 @@ from gate.services.partitions import PartitionKeeper
 from gate.services.policy import PolicyBook
 from gate.services.policy_keeper import PolicyKeeper
 from gate.services.readiness import Readiness
-from gate.services.tasks import owned_tasks
+from gate.services.tasks import owned_tasks, run_apart
 from gate.settings import ServeSettings
 from gate.telemetry import Metrics
 from gate.webhook.handler import make_review_app
@@ -77,7 +78,7 @@ async def run(settings: ServeSettings, *, announce: Announce) -> None:
             readiness=readiness,
         )
         await admitting.spool.open()
-        stack.push_async_callback(_close_spool, admitting)
+        stack.push_async_callback(run_apart, partial(_close_spool, admitting))
         leading = Leading(
             settings, pools.general, cluster=governed.cluster, seal=seal, metrics=metrics
         )
@@ -132,7 +133,7 @@ async def _open_pool(stack: AsyncExitStack, settings: ServeSettings, purpose: st
         application_name=f"gate {purpose}",
         statement_cache_size=settings.statement_cache_size,
     )
-    stack.push_async_callback(close_pool, pool, grace=_CLOSE_WITHIN)
+    stack.push_async_callback(run_apart, partial(close_pool, pool, grace=_CLOSE_WITHIN))
     return pool
 
 
