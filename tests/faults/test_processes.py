@@ -152,6 +152,7 @@ async def test_no_answer_leaves_before_its_trace_is_on_the_disk(stand: Stand) ->
             for workload in make_workloads(10):
                 await replica.send(grow(workload), limit=LIMIT)
         await replica.wait_until_flushed()
+        end_children(replica.component.pid)  # strace itself would leave it running
 
     calls = list(follow(log, port=replica.port))
 
@@ -160,6 +161,12 @@ async def test_no_answer_leaves_before_its_trace_is_on_the_disk(stand: Stand) ->
     for call in calls:
         is_safe = {"spool": False, "fsync": True}.get(call, is_safe)
         assert call != "answer" or is_safe
+
+
+def end_children(pid: int) -> None:
+    """Tell the processes that a process started to stop."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGTERM)
 
 
 def follow(log: Path, *, port: int) -> Iterator[str]:
