@@ -317,7 +317,9 @@ async def test_a_watch_that_ends_often_misses_nothing(
             await scene.agent.scale("Deployment", "web", replicas)
             await asyncio.sleep(0.7)
 
-        await scene.wait_for(*["completed"] * 4)
+        traces = await scene.wait_for(*["completed"] * 4)
+
+    assert [json.loads(trace["observed_state"])["replicas"] for trace in traces] == [6, 7, 8, 9]
 
 
 @pytest.mark.usefixtures("watcher")

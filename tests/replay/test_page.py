@@ -124,7 +124,9 @@ def test_a_page_of_nothing_is_a_page() -> None:
 
 
 def test_a_page_of_one_change_is_a_page() -> None:
-    Outline(make_page(swing(3)))
+    names = Outline(make_page(swing(3))).values("aria-label")
+
+    assert "Every change of shop/Deployment/web" in names
 
 
 def test_differences_of_two_policies_are_told() -> None:
