@@ -81,7 +81,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Agents(BaseModel):
     """Who is an AI agent; `*` in a glob matches any run of characters, colons included."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     users: Globs = ("system:serviceaccount:ai-agents:*",)
     """Globs of user names. Default: every service account of namespace `ai-agents`."""
@@ -117,7 +117,6 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_nested_delimiter=_DELIMITER,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     dsn: SecretStr | None = None

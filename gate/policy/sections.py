@@ -15,6 +15,7 @@ from gate.domain.pattern import (
 )
 from gate.domain.quantity import parse_amount
 from gate.domain.trace import READ_AT_MOST
+from gate.policy.meanings import add_meanings
 
 _T = TypeVar("_T")
 
@@ -83,7 +84,7 @@ class Section(BaseModel):
         frozen=True,
         strict=True,
         extra="forbid",
-        use_attribute_docstrings=True,
+        json_schema_extra=add_meanings,
         defer_build=True,
     )
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from gate.policy.file import parse_policy
+from gate.policy.meanings import read_meanings
 from gate.policy.schema import (
     AgentsSection,
     Alerting,
@@ -21,15 +22,13 @@ SERVING = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding
 
 
 def test_every_setting_is_in_the_table_with_its_meaning() -> None:
-    fields = {
-        **ServeSettings.model_fields,
-        **{f"agents.{name}": field for name, field in Agents.model_fields.items()},
+    meanings = read_meanings(ServeSettings) | {
+        f"agents.{name}": meaning for name, meaning in read_meanings(Agents).items()
     }
 
     rows = {
-        f"| `{name}` | `GATE_{name.upper().replace('.', '__')}` | "
-        f"{' '.join((field.description or '').split())} |"
-        for name, field in fields.items()
+        f"| `{name}` | `GATE_{name.upper().replace('.', '__')}` | {' '.join(meaning.split())} |"
+        for name, meaning in meanings.items()
     }
 
     assert {line for line in SERVING.splitlines() if "| `GATE_" in line} == rows
@@ -59,8 +58,8 @@ def test_every_key_of_the_policy_file_is_explained() -> None:
     missing = {
         row
         for section in sections
-        for name, field in section.model_fields.items()
-        if (row := f"| `{name}` | {' '.join((field.description or '').split())} |") not in policy
+        for name in section.model_fields
+        if (row := f"| `{name}` | {' '.join(read_meanings(section)[name].split())} |") not in policy
     }
 
     assert missing == set()
