@@ -7,6 +7,8 @@ import orjson
 
 from gate.domain.words import clean
 
+# To look for one byte first takes a tenth of the time, and most documents have no escape at all.
+_ESCAPE = b"\\"
 _ESCAPED_NUL = b"\\u0000"
 
 
@@ -17,7 +19,7 @@ def encode(value: object) -> str:
     except TypeError:
         # A lone surrogate, or an integer beyond 64 bits, which only PostgreSQL takes.
         return json.dumps(_cleaned(value), default=_as_plain)
-    if _ESCAPED_NUL in encoded:
+    if _ESCAPE in encoded and _ESCAPED_NUL in encoded:
         return json.dumps(_cleaned(value), default=_as_plain)
     return encoded.decode()
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
@@ -27,6 +25,7 @@ from gate.domain.trace import (
 )
 from gate.domain.workload import Kind, WorkloadKey
 from gate.errors import UnusableRecordError
+from gate.postgres.shapes import NEARBY, REMARKS, TRACE, take_values
 
 _Member = TypeVar("_Member", bound=Enum)
 
@@ -46,63 +45,7 @@ _ACTION_TYPES, _STATUSES = _ByValue(ActionType), _ByValue(ExecutionStatus)
 _OPERATIONS, _VERDICTS, _KINDS = _ByValue(Operation), _ByValue(Verdict), _ByValue(Kind)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shape:
-    """The columns of an array by their order, each with the types that it may have."""
-
-    columns: Mapping[str, type | tuple[type, ...]]
-
-
-_NOTHING = type(None)
-_TEXT = (str, _NOTHING)
-_LIST = (list, _NOTHING)
-_DICT = (dict, _NOTHING)
-# What the arrays of `read_histories` hold, in their order.
-_TRACE = _Shape(
-    {
-        "action_id": str,
-        "version": int,
-        "action_timestamp": str,
-        "operation": str,
-        "subresource": str,
-        "resource_uid": _TEXT,
-        "old_resource_version": _TEXT,
-        "old_generation": (int, _NOTHING),
-        "actor": str,
-        "action_type": str,
-        "verdict": str,
-        "execution_status": str,
-        "resource_state_before": _DICT,
-        "resource_state_after": _DICT,
-        "changes": list,
-        "change_fingerprint": str,
-        "request_fingerprint": str,
-        "request_uid": str,
-        "alert_name": _TEXT,
-        "correlation_id": _TEXT,
-        "effectiveness_score": (int, float, _NOTHING),
-        "alert_resolved": object,
-        "follow_up_actions": _LIST,
-        "execution_error": _TEXT,
-        "warnings": _LIST,
-        "suggests": list,
-        "approval": _DICT,
-        "is_undecided": bool,
-    }
-)
-_NEARBY = _Shape(
-    {
-        "kind": str,
-        "name": str,
-        "action_id": str,
-        "action_timestamp": str,
-        "actor": str,
-        "action_type": str,
-        "execution_status": str,
-        "execution_error": _TEXT,
-        "alert_resolved": object,
-    }
-)
+_NO_OVERRIDES = Overrides()
 
 _Expected = TypeVar("_Expected")
 
@@ -122,24 +65,20 @@ def read_history(
     Raises UnusableRecordError, naming the workload and the column, where a value cannot be
     understood: a history with holes would let through what it should refuse.
     """
-    with _explained(f"the history of {key}"):
-        traces = map(_read_trace, _items(row["traces"]))
-        threshold = row["effectiveness_threshold"]
+    with _explained("the history of", key):
+        since = now - READ_BACK
+        traces = [_read_trace(item) for item in _items(row["traces"])]
         return History(
             key=key,
             version=_typed(row["version"], int),
             labels=_typed(row["labels"] or {}, dict),
-            traces=tuple(sorted((t for t in traces if now - t.seen.at <= READ_BACK), key=_order)),
+            traces=tuple(sorted([t for t in traces if t.seen.at >= since], key=_order)),
             detections=tuple(
                 detection
                 for detection in _each(row["detections"], _read_detection)
                 if detection.until > now
             ),
-            overrides=Overrides(
-                window=_minutes(row["oscillation_window_minutes"]),
-                min_occurrences=row["pattern_min_occurrences"],
-                effectiveness_threshold=None if threshold is None else float(threshold),
-            ),
+            overrides=_read_overrides(row),
             coolings=tuple(_each(row["coolings"], _read_cooling)),
             escalations=tuple(
                 escalation
@@ -156,7 +95,7 @@ def read_surroundings(key: WorkloadKey, row: asyncpg.Record) -> Surroundings:
 
     Raises UnusableRecordError as `read_history` does.
     """
-    with _explained(f"what happened around {key}"):
+    with _explained("what happened around", key):
         keys: dict[tuple[str, str], WorkloadKey] = {}
         since, items = _items(row["nearby"]) or (None, None)
         found = [_read_nearby(key, item, keys) for item in _items(items)]
@@ -167,12 +106,12 @@ def read_surroundings(key: WorkloadKey, row: asyncpg.Record) -> Surroundings:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def _explained(what: str, key: WorkloadKey) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
         raise UnusableRecordError(
-            f"{what} cannot be read ({error}); a newer release may have written it"
+            f"{what} {key} cannot be read ({error}); a newer release may have written it"
         ) from error
 
 
@@ -203,15 +142,8 @@ def _read_trace(item: object) -> Trace:
         request_uid,
         alert,
         correlation_id,
-        score,
-        alert_resolved,
-        follow_ups,
-        error,
-        warnings,
-        suggests,
-        approval,
-        is_undecided,
-    ) = _checked(item, _TRACE)
+        remarks,
+    ) = take_values(item, TRACE)
     return Trace(
         action_id=action_id,
         version=version,
@@ -239,15 +171,25 @@ def _read_trace(item: object) -> Trace:
         fingerprint=fingerprint,
         request_fingerprint=request_fingerprint,
         request_uid=request_uid,
-        decision=_decision(warnings, suggests, approval, is_undecided=is_undecided),
         alert=alert,
         correlation_id=correlation_id,
-        score=None if score is None else float(score),
-        is_alert_firing=_is_firing(alert_resolved),
-        approval=None if approval is None else _column(approval, "escalation", str),
-        undone_by=_find_undoer(follow_ups),
-        error=error,
+        **({} if remarks is None else _read_remarks(remarks)),
     )
+
+
+def _read_remarks(item: object) -> dict[str, Any]:
+    """Return what most traces lack: an outcome, and parts of the decision that are read again."""
+    score, alert_resolved, follow_ups, error, warnings, suggests, approval, is_undecided = (
+        take_values(item, REMARKS)
+    )
+    return {
+        "decision": _decision(warnings, suggests, approval, is_undecided=is_undecided),
+        "score": None if score is None else float(score),
+        "is_alert_firing": _is_firing(alert_resolved),
+        "approval": None if approval is None else _column(approval, "escalation", str),
+        "undone_by": _find_undoer(follow_ups),
+        "error": error,
+    }
 
 
 def _decision(
@@ -281,6 +223,18 @@ def _find_undoer(follow_ups: list[object] | None) -> str | None:
         if isinstance(follow_up, dict) and follow_up.get("type") == "undone":
             return _optional(follow_up, "by", str)
     return None
+
+
+def _read_overrides(row: asyncpg.Record) -> Overrides:
+    window, threshold = row["oscillation_window_minutes"], row["effectiveness_threshold"]
+    min_occurrences = row["pattern_min_occurrences"]
+    if window is None and threshold is None and min_occurrences is None:
+        return _NO_OVERRIDES
+    return Overrides(
+        window=None if window is None else timedelta(minutes=window),
+        min_occurrences=min_occurrences,
+        effectiveness_threshold=None if threshold is None else float(threshold),
+    )
 
 
 def _read_detection(columns: Mapping[str, object]) -> OpenDetection:
@@ -325,8 +279,8 @@ def _read_nearby(
     around: WorkloadKey, item: object, keys: dict[tuple[str, str], WorkloadKey]
 ) -> Nearby:
     """Return one change around a workload; `keys` has those of the workloads that came before."""
-    kind, name, action_id, at, actor, action_type, status, error, alert_resolved = _checked(
-        item, _NEARBY
+    kind, name, action_id, at, actor, action_type, status, error, alert_resolved = take_values(
+        item, NEARBY
     )
     key = keys.get((kind, name))
     if key is None:
@@ -344,23 +298,8 @@ def _read_nearby(
     )
 
 
-def _checked(item: object, shape: _Shape) -> list[Any]:
-    """Return the values of an array whose types are as they must be."""
-    values = _typed(item, list)
-    _require(shape, tuple(map(type, values)))
-    return values
-
-
-# There are few combinations of types, and many thousand arrays.
-@lru_cache(maxsize=1024)
-def _require(shape: _Shape, found: tuple[type, ...]) -> None:
-    for (name, expected), actual in zip(shape.columns.items(), found, strict=True):
-        if not issubclass(actual, expected):
-            raise TypeError(f"{name} is {actual.__name__}")
-
-
-def _each(value: object, read: Callable[[Mapping[str, object]], _Expected]) -> Iterator[_Expected]:
-    return (read(_typed(item, dict)) for item in _items(value))
+def _each(value: object, read: Callable[[Mapping[str, object]], _Expected]) -> list[_Expected]:
+    return [read(_typed(item, dict)) for item in _items(value)]
 
 
 def _column(columns: Mapping[str, object], name: str, expected: type[_Expected]) -> _Expected:
@@ -385,7 +324,3 @@ def _items(value: object) -> list[object]:
 
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _minutes(value: int | None) -> timedelta | None:
-    return None if value is None else timedelta(minutes=value)

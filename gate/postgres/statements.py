@@ -19,9 +19,9 @@ class Statement:
 
     def arrange(self, **values: object) -> tuple[object, ...]:
         """Return the values in the order of the parameters; a missing or foreign name fails."""
-        if set(values) != set(self.parameters):
+        if values.keys() != set(self.parameters):
             raise TypeError(f"{self.name} takes {self.parameters}, not {tuple(values)}")
-        return tuple(values[name] for name in self.parameters)
+        return tuple([values[name] for name in self.parameters])
 
 
 def load_statement(name: str) -> Statement:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from gate.domain.change import Operation
 from gate.domain.escalation import NewEscalation
@@ -14,6 +14,24 @@ from gate.ports import Question
 
 _ANY_VERSION = 0
 _RESOURCES = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
+
+
+class _Item(NamedTuple):
+    """One element of each of the arrays that `write_traces` takes besides the keys."""
+
+    next_versions: int
+    seen_at: datetime
+    presences: str
+    resource_uids: str | None = None
+    labels: Mapping[str, str] | None = None
+    traces: Mapping[str, object] | None = None
+    spooled_at: datetime | None = None
+    detections: Mapping[str, object] | None = None
+    escalations: Mapping[str, object] | None = None
+    reserves: str | None = None
+    repeated_ids: str | None = None
+    repeated_at: datetime | None = None
+    resource_versions: str | None = None
 
 
 def arrange_keys(keys: Sequence[WorkloadKey]) -> dict[str, object]:
@@ -51,24 +69,7 @@ def arrange_writes(writes: Sequence[Write]) -> dict[str, object]:
     items = [_describe(write) for write in writes]
     return {
         **arrange_keys([write.key for write in writes]),
-        **{
-            array: [_storable(item.get(column)) for item in items]
-            for array, column in (
-                ("next_versions", "next_version"),
-                ("seen_at", "seen_at"),
-                ("resource_uids", "resource_uid"),
-                ("presences", "presence"),
-                ("labels", "labels"),
-                ("traces", "trace"),
-                ("spooled_at", "spooled_at"),
-                ("detections", "detections"),
-                ("escalations", "escalation"),
-                ("reserves", "reserves"),
-                ("repeated_ids", "repeated_id"),
-                ("repeated_at", "repeated_at"),
-                ("resource_versions", "resource_version"),
-            )
-        },
+        **dict(zip(_Item._fields, zip(*items, strict=True), strict=True)),
     }
 
 
@@ -91,46 +92,44 @@ def time_of_write(write: Write) -> datetime:
     return write.trace.seen.at if isinstance(write, Recording) else write.recorded_at
 
 
-def _storable(value: object) -> object:
-    return clean(value) if isinstance(value, str) else value
+def _storable(text: str | None) -> str | None:
+    return None if text is None else clean(text)
 
 
-def _describe(write: Write) -> dict[str, object]:
+def _describe(write: Write) -> _Item:
     match write:
         case Recording():
             return _describe_recording(write)
         case Repetition():
-            return {
-                "next_version": write.expected_version + 1,
-                "seen_at": write.seen_at,
-                "presence": "unknown",
-                "repeated_id": write.action_id,
-                "repeated_at": write.recorded_at,
-                "resource_version": write.resource_version,
-            }
+            return _Item(
+                next_versions=write.expected_version + 1,
+                seen_at=write.seen_at,
+                presences="unknown",
+                repeated_ids=write.action_id,
+                repeated_at=write.recorded_at,
+                resource_versions=_storable(write.resource_version),
+            )
         case _:
             assert_never(write)
 
 
-def _describe_recording(recording: Recording) -> dict[str, object]:
+def _describe_recording(recording: Recording) -> _Item:
     presence = _presence(recording)
     expected = recording.expected_version
-    return {
-        "next_version": _ANY_VERSION if expected is None else expected + 1,
-        "seen_at": recording.trace.seen.at,
-        # A refused creation leaves no object behind whose uid or labels could be known.
-        "resource_uid": None if presence == "unknown" else recording.trace.seen.uid,
-        "presence": presence,
-        "labels": None if presence == "unknown" else recording.labels,
-        "trace": _trace(recording),
-        "spooled_at": recording.spooled_at,
-        "detections": {
-            "opens": [_detection(detection) for detection in recording.opens],
-            "enforces": list(recording.enforces),
-        },
-        "escalation": None if recording.asks is None else _escalation(recording, recording.asks),
-        "reserves": recording.reserves,
-    }
+    # A refused creation leaves no object behind whose uid or labels could be known.
+    is_known = presence != "unknown"
+    return _Item(
+        next_versions=_ANY_VERSION if expected is None else expected + 1,
+        seen_at=recording.trace.seen.at,
+        presences=presence,
+        resource_uids=_storable(recording.trace.seen.uid) if is_known else None,
+        labels=recording.labels if is_known else None,
+        traces=_trace(recording),
+        spooled_at=recording.spooled_at,
+        detections=_detections(recording),
+        escalations=None if recording.asks is None else _escalation(recording, recording.asks),
+        reserves=recording.reserves,
+    )
 
 
 def _presence(recording: Recording) -> str:
@@ -146,9 +145,9 @@ def _presence(recording: Recording) -> str:
 
 
 def _trace(recording: Recording) -> Mapping[str, object]:
-    """Return the columns of a trace by name; what is absent stays NULL."""
+    """Return the columns of a trace by name."""
     trace, seen, context = recording.trace, recording.trace.seen, recording.context
-    columns = {
+    return {
         "action_id": trace.action_id,
         "correlation_id": context.correlation_id,
         "action_timestamp": seen.at.isoformat(),
@@ -180,7 +179,6 @@ def _trace(recording: Recording) -> Mapping[str, object]:
         "execution_status": trace.status,
         "kubernetes_operations": [_operation(recording)],
     }
-    return {name: value for name, value in columns.items() if value is not None}
 
 
 def _operation(recording: Recording) -> dict[str, str]:
@@ -191,6 +189,15 @@ def _operation(recording: Recording) -> dict[str, str]:
     if recording.trace.subresource:
         operation["subresource"] = recording.trace.subresource
     return operation
+
+
+def _detections(recording: Recording) -> dict[str, object] | None:
+    if not recording.opens and not recording.enforces:
+        return None
+    return {
+        "opens": [_detection(detection) for detection in recording.opens],
+        "enforces": recording.enforces,
+    }
 
 
 def _detection(detection: NewDetection) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Histories in PostgreSQL: the common suites, and what the tables then hold."""
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
@@ -18,6 +19,7 @@ from gate.postgres.pool import Pool
 from tests.postgres.approvals_behaviour import ALICE, Answer, ApprovalsBehaviour
 from tests.postgres.histories_behaviour import MINUTE, HistoriesBehaviour
 from tests.postgres.records import (
+    DATABASE,
     NOW,
     ask,
     make_detection,
@@ -103,6 +105,21 @@ async def test_every_column_of_a_trace_is_filled(
     as_text = {"action_id", "model_confidence"}
     found = {name: str(row[name]) if name in as_text else row[name] for name in expected}
     assert found == expected
+
+
+async def test_what_a_creation_lacks_stays_null(
+    histories: PostgresHistories, pool: Pool, deadline: float
+) -> None:
+    created = make_trace(operation=Operation.CREATE, resource_version=None)
+
+    await histories.record(make_recording(trace=created), deadline=deadline)
+
+    absent = await pool.fetchval(
+        "SELECT num_nulls(resource_state_before, old_resource_version, correlation_id,"
+        " alert_name, alert_severity, model_used, model_confidence, model_reasoning)"
+        " FROM resource_action_traces"
+    )
+    assert absent == 8
 
 
 async def test_attempts_are_counted(
@@ -201,6 +218,23 @@ async def test_a_detection_is_stored_with_its_evidence_and_resolved_at_its_end(
     assert (opened["resolved"], opened["resolution_method"]) == (False, None)
     assert (resolved["resolved"], resolved["resolution_method"]) == (True, "timeout")
     assert resolved["resolved_at"] == NOW + MINUTE
+
+
+async def test_a_detection_is_stored_where_its_trace_goes_with_plain_ones(
+    histories: PostgresHistories, pool: Pool, deadline: float
+) -> None:
+    written = await asyncio.gather(
+        histories.record(make_recording(), deadline=deadline),
+        histories.record(
+            make_recording(key=DATABASE, opens=(make_detection(),)), deadline=deadline
+        ),
+    )
+
+    row = await fetch_one(pool, "oscillation_detections")
+    assert all(written)
+    assert row["resource_id"] == await pool.fetchval(
+        "SELECT id FROM resource_references WHERE name = $1", DATABASE.name
+    )
 
 
 async def test_a_repetition_resolves_what_has_expired_too(

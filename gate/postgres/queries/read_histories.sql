@@ -4,7 +4,8 @@
 -- values promises nothing: hence the LIMIT, which cuts nothing off, and the SELECTs around instants.
 -- Changes of capacity are counted apart, and so are refused ones: any number of label patches or
 -- retries must not push out of sight what an oscillation is made of.
--- What is many comes as arrays without names, which are less work than objects; and what happened
+-- What is many comes as arrays without names, which are less work than objects, and what most traces
+-- lack (an assessment, an error, an objection) as one array within, or none; and what happened
 -- around a workload only where it is asked for, since many keys of one call may share it.
 -- Of what happened around, the newest of each outcome of each workload decides; the others, of a
 -- workload that is changed all the time, would push workloads out of sight.
@@ -27,11 +28,20 @@ SELECT
                     t.action_type, t.verdict, t.execution_status, t.resource_state_before,
                     t.resource_state_after, t.action_parameters -> 'changes',
                     t.change_fingerprint, t.request_fingerprint, t.request_uid, t.alert_name,
-                    t.correlation_id, t.effectiveness_score,
-                    t.effectiveness_criteria -> 'alert_resolved', t.follow_up_actions,
-                    t.execution_error, t.decision -> 'warnings',
-                    jsonb_path_query_array(t.decision, '$.objections[*].suggests'),
-                    t.decision -> 'approval', t.decision ?| '{contention,outage}'
+                    t.correlation_id,
+                    CASE WHEN
+                        t.effectiveness_score IS NOT NULL
+                        OR t.effectiveness_criteria IS NOT NULL
+                        OR t.follow_up_actions IS NOT NULL
+                        OR t.execution_error IS NOT NULL
+                        OR t.decision ?| '{warnings,approval,contention,outage}'
+                        OR t.decision -> 'objections' <> '[]'
+                    THEN json_build_array(
+                        t.effectiveness_score, t.effectiveness_criteria -> 'alert_resolved',
+                        t.follow_up_actions, t.execution_error, t.decision -> 'warnings',
+                        jsonb_path_query_array(t.decision, '$.objections[*].suggests'),
+                        t.decision -> 'approval', t.decision ?| '{contention,outage}'
+                    ) END
                 ) AS columns
             FROM resource_action_traces AS t
             WHERE t.action_history_id = h.id
