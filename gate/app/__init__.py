@@ -27,8 +27,8 @@ from gate.services.readiness import Readiness
 from gate.services.tasks import owned_tasks, run_apart
 from gate.settings import ServeSettings
 from gate.telemetry import Metrics
-from gate.webhook.handler import make_review_app
-from gate.webhook.probes import make_probe_app
+from gate.webhook.handler import make_review_handler
+from gate.webhook.probes import make_probe_handler
 
 _CLOSE_WITHIN = 5  # seconds
 _FLUSH_WITHIN = 5  # seconds
@@ -97,13 +97,13 @@ async def run(settings: ServeSettings, *, announce: Announce) -> None:
             policy_file=policy_file,
             metrics=metrics,
         )
-        reviews = make_review_app(
+        reviews = make_review_handler(
             admitting.admission,
             metrics=metrics,
             token_source=lambda: files.tokens.accepted,
             mode=settings.mode,
         )
-        probes = make_probe_app(
+        probes = make_probe_handler(
             metrics=metrics, readiness=readiness.describe, notes=readiness.describe_notes
         )
         async with owned_tasks() as tasks:

@@ -7,22 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from aiohttp import web
 
 from gate.errors import SettingsError
 from gate.services.readiness import Readiness
 from gate.settings import ServeSettings
-from gate.webhook.server import Server
+from gate.webhook.server import Handler, Server
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, settings: ServeSettings, purpose: str
+    handler: Handler, settings: ServeSettings, purpose: str
 ) -> AsyncIterator[Server]:
     """Serve probes until the block is left."""
-    server = Server(app, host=settings.probe_host, port=settings.probe_port)
+    server = Server(handler, host=settings.probe_host, port=settings.probe_port)
     await _start(server, purpose, host=settings.probe_host, port=settings.probe_port)
     try:
         yield server
@@ -32,11 +31,11 @@ async def listening(
 
 @asynccontextmanager
 async def draining(
-    app: web.Application, settings: ServeSettings, context: ssl.SSLContext, readiness: Readiness
+    handler: Handler, settings: ServeSettings, context: ssl.SSLContext, readiness: Readiness
 ) -> AsyncIterator[Server]:
     """Listen; when told to stop, be not ready and serve on until clients have gone elsewhere."""
     host, port = settings.listen_host, settings.listen_port
-    server = Server(app, host=host, port=port, ssl_context=context)
+    server = Server(handler, host=host, port=port, ssl_context=context)
     await _start(server, "listen", host=host, port=port)
     try:
         yield server

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPMethod, HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from gate.domain.message import Answer
 from gate.domain.pattern import Mode
@@ -22,11 +22,13 @@ from gate.webhook.http_log import find_origin
 from gate.webhook.rejection import Reason, RejectedRequestError
 from gate.webhook.response import render_response
 from gate.webhook.review import Ungoverned, parse_review
+from gate.webhook.server import Handler
 
 log = structlog.get_logger(__name__)
 
 # Object and old object, 3 MiB each at most, and what goes with them.
 BODY_AT_MOST = 8 * 1024 * 1024
+_PATH = "/validate"
 _JSON = "application/json"
 _OTHER = "other"
 # How far a review may overrun before it is cut off, in seconds: those that keep their deadline end
@@ -37,22 +39,18 @@ _LOGGED_AT_MOST = 400
 _FROM_STRANGERS = (Reason.UNKNOWN_PATH, Reason.WRONG_TOKEN)
 
 
-def make_review_app(
+def make_review_handler(
     admission: Admission,
     *,
     metrics: Metrics,
     token_source: Callable[[], frozenset[str]],
     mode: Mode,
-) -> web.Application:
-    """Return the application that serves `POST /validate/{token}` and nothing else.
+) -> Handler:
+    """Return the handler that serves `POST /validate/{token}` and nothing else.
 
     `token_source` gives the tokens accepted now; `mode` is the one that holds for everything.
     """
-    webhook = _Webhook(admission, metrics=metrics, token_source=token_source, mode=mode)
-    app = web.Application(client_max_size=BODY_AT_MOST)
-    app.router.add_route("*", "/validate/{token}", webhook.answer)
-    app.router.add_route("*", "/{path:.*}", webhook.answer_unknown_path)
-    return app
+    return _Webhook(admission, metrics=metrics, token_source=token_source, mode=mode).answer
 
 
 class _Webhook:
@@ -69,12 +67,12 @@ class _Webhook:
         self._token_source = token_source
         self._mode = mode
 
-    async def answer(self, http: web.Request) -> web.Response:
+    async def answer(self, http: web.BaseRequest) -> web.Response:
         """Answer one review; what is none is turned away with one line and leaves no trace."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + read_time_limit(http.query.get("timeout", "")).total_seconds()
         try:
-            self._authenticate(http.match_info["token"])
+            self._authenticate(_token_in(http.path))
             _check_form(http)
             raw = await _read_body(http, deadline)
             received = time.perf_counter()  # the loop's clock stands still while it is busy
@@ -85,16 +83,6 @@ class _Webhook:
         body = render_response(reviewed.answer, review)
         self._account(review, reviewed, took=time.perf_counter() - received)
         return web.Response(body=body, content_type=_JSON)
-
-    async def answer_unknown_path(self, _: web.Request) -> web.Response:
-        """Turn away a request to any other path; the path may hold a token and is not repeated."""
-        return self._reject(
-            RejectedRequestError(
-                "nothing is served at this path; reviews are posted to /validate/<token>",
-                status=HTTPStatus.NOT_FOUND,
-                reason=Reason.UNKNOWN_PATH,
-            )
-        )
 
     def _authenticate(self, given: str) -> None:
         """Compare with every accepted token, in a time that does not tell how much is right."""
@@ -151,7 +139,19 @@ class _Webhook:
         _log_admission(review, reviewed, took=took)
 
 
-def _check_form(http: web.Request) -> None:
+def _token_in(path: str) -> str:
+    """Return the last segment of a review's path; what it may hold is not repeated."""
+    folder, _, token = path.rpartition("/")
+    if folder != _PATH or not token:
+        raise RejectedRequestError(
+            f"nothing is served at this path; reviews are posted to {_PATH}/<token>",
+            status=HTTPStatus.NOT_FOUND,
+            reason=Reason.UNKNOWN_PATH,
+        )
+    return token
+
+
+def _check_form(http: web.BaseRequest) -> None:
     if http.method != HTTPMethod.POST:
         raise RejectedRequestError(
             f"{escape(http.method, limit=20)} is not served here; reviews are sent with POST",
@@ -173,22 +173,31 @@ def _check_form(http: web.Request) -> None:
         )
 
 
-async def _read_body(http: web.Request, deadline: float) -> bytes:
+async def _read_body(http: web.BaseRequest, deadline: float) -> bytes:
     if (http.content_length or 0) > BODY_AT_MOST:
         raise _too_large()
+    content = http.content
     try:
-        if http.content.is_eof():  # all of it is here, and nothing to wait for
-            return await http.read()
+        if content.is_eof():  # all of it is here, and nothing to wait for
+            return content.read_nowait()
         async with asyncio.timeout_at(deadline):
-            return await http.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
+            return await _gather(content)
     except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
         raise RejectedRequestError(
             "the body did not arrive completely",
             status=HTTPStatus.BAD_REQUEST,
             reason=Reason.INCOMPLETE,
         ) from error
+
+
+async def _gather(content: StreamReader) -> bytes:
+    """Wait for all of a body; one that does not tell its length is cut off at the same size."""
+    body = bytearray()
+    while chunk := await content.readany():
+        body += chunk
+        if len(body) > BODY_AT_MOST:
+            raise _too_large()
+    return bytes(body)
 
 
 def _too_large() -> RejectedRequestError:
@@ -214,11 +223,10 @@ def _log_admission(review: Request | Ungoverned, reviewed: Reviewed, *, took: fl
     if isinstance(review, Ungoverned):
         details["ungoverned"] = _bounded(review.resource)
     else:
-        details |= _describe_request(review) | {
-            "agent_rule": reviewed.actor and reviewed.actor.rule,
-            "action_type": reviewed.action_type,
-            "action_id": reviewed.action_id,
-        }
+        details |= _describe_request(review)
+        details["agent_rule"] = reviewed.actor and reviewed.actor.rule
+        details["action_type"] = reviewed.action_type
+        details["action_id"] = reviewed.action_id
     if reviewed.failure is not None:
         details |= {"stage": reviewed.stage, "failure": _bounded(reviewed.failure)}
     write(event, **details)

@@ -1,12 +1,13 @@
-"""Serves an application over TCP, and stops without losing a request."""
+"""Serves a handler over TCP, and stops without losing a request."""
 
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeAlias
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gate.webhook import http_log
 
@@ -18,13 +19,16 @@ _FINISH_WITHIN = timedelta(seconds=15)
 # replica; the busier one is, the sooner its load spreads over replicas that came later.
 _ANSWERS_PER_CONNECTION = 1000
 
+# What is served is one function: a router costs more than all that the few paths here need.
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
 
 class Server:
-    """One listening port with the application behind it."""
+    """One listening port with the handler behind it."""
 
     def __init__(
         self,
-        app: web.Application,
+        handler: Handler,
         *,
         host: str,
         port: int,
@@ -34,16 +38,8 @@ class Server:
         """Prepare to listen; port 0 is any free one, `chance` gives numbers from 0 to below 1."""
         if ssl_context is not None:
             ssl_context.minimum_version = max(ssl_context.minimum_version, ssl.TLSVersion.TLSv1_2)
-        app.on_response_prepare.append(self._retire_connection)
-        self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=http_log.logger,
-            keepalive_timeout=_KEEP_ALIVE.total_seconds(),
-            shutdown_timeout=_FINISH_WITHIN.total_seconds(),
-            # Whoever reaches the port could otherwise make us unpack any number of bytes.
-            auto_decompress=False,
-        )
+        self._handler = handler
+        self._runner: web.ServerRunner | None = None
         self._host = host
         self._port = port
         self._ssl_context = ssl_context
@@ -53,6 +49,8 @@ class Server:
     @property
     def port(self) -> int:
         """Return the port that is listened on, once the server has started."""
+        if self._runner is None:
+            raise RuntimeError("the server has not started")
         return int(self._runner.addresses[0][1])
 
     @property
@@ -62,13 +60,22 @@ class Server:
 
     async def start(self) -> None:
         """Start to listen; raises OSError where the address cannot be had."""
-        await self._runner.setup()
+        server = web.Server(
+            self._answer,
+            access_log=None,
+            logger=http_log.logger,
+            keepalive_timeout=_KEEP_ALIVE.total_seconds(),
+            # Whoever reaches the port could otherwise make us unpack any number of bytes.
+            auto_decompress=False,
+        )
+        self._runner = runner = web.ServerRunner(
+            server, shutdown_timeout=_FINISH_WITHIN.total_seconds()
+        )
+        await runner.setup()
         try:
-            await web.TCPSite(
-                self._runner, self._host, self._port, ssl_context=self._ssl_context
-            ).start()
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl_context).start()
         except OSError:
-            await self._runner.cleanup()
+            await runner.cleanup()
             raise
 
     async def drain(self, grace: timedelta) -> None:
@@ -84,11 +91,25 @@ class Server:
     async def stop(self) -> None:
         """Stop listening, finish the requests that are being answered, close all connections."""
         self._is_draining = True
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
-    async def _retire_connection(self, _: web.Request, response: web.StreamResponse) -> None:
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, and tell the client where it is to connect anew."""
+        if "Expect" in http.headers:
+            await _invite_body(http)
+        response = await self._handler(http)
         if self._is_draining or self._chance() * _ANSWERS_PER_CONNECTION < 1:
             response.force_close()
-            # aiohttp has written its own headers by now, and would close without saying so: a
-            # client that is not told may send its next request into the closing connection.
-            response.headers["Connection"] = "close"
+        return response
+
+
+async def _invite_body(http: web.BaseRequest) -> None:
+    """Have a client that asked first send its body."""
+    if http.version < HttpVersion11:
+        return
+    if http.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # The answer itself has not begun: what fails from here on can still be told.
+    http.writer.output_size = 0

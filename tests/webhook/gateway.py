@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from gate.domain.pattern import Mode, Pattern, PatternType, Strategy
 from gate.domain.policy import FailureMode
@@ -17,7 +18,7 @@ from gate.domain.seal import Seal
 from gate.ports import DeclaredModes
 from gate.spool.absent import AbsentSpool
 from gate.telemetry import Metrics
-from gate.webhook.handler import make_review_app
+from gate.webhook.handler import make_review_handler
 from gate.webhook.server import Server
 from tests.admissions import make_admission
 from tests.fakes.histories import MemoryHistories
@@ -153,13 +154,15 @@ async def running_gateway(
         effectiveness={},
         spool=AbsentSpool(),
     )
-    app = make_review_app(
+    handler = make_review_handler(
         admission,
         metrics=metrics,
         token_source=lambda: frozenset({TOKEN, OLD_TOKEN}),
         mode=mode,
     )
-    server = Server(app, host=HOST, port=0, ssl_context=authority.serve(), chance=lambda: chance)
+    server = Server(
+        handler, host=HOST, port=0, ssl_context=authority.serve(), chance=lambda: chance
+    )
     await server.start()
     connector = aiohttp.TCPConnector(ssl=authority.trust())
     try:
@@ -167,6 +170,11 @@ async def running_gateway(
             yield Gateway(server, session, histories, metrics, clock)
     finally:
         await server.stop()
+
+
+async def serve_nothing(_: web.BaseRequest) -> web.Response:
+    """Answer that nothing is found, whatever is asked."""
+    return web.Response(status=404)
 
 
 def read_fixture(name: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from cryptography import x509
 
 from gate.errors import CertificateError
@@ -19,6 +18,7 @@ from gate.pki.serving import ServingPair
 from gate.services.certificates import CertificateKeeper
 from gate.telemetry import Metrics
 from gate.webhook.server import Server
+from tests.webhook.gateway import serve_nothing
 
 HOST = "127.0.0.1"
 # Handshakes compare with the real clock, so these are valid for a lifetime.
@@ -85,7 +85,7 @@ async def serving(directory: Path) -> AsyncIterator[Served]:
     pair = ServingPair(certificate=directory / "tls.crt", key=directory / "tls.key")
     metrics = Metrics()
     keeper = CertificateKeeper(pair, clock=lambda: START + timedelta(days=1), metrics=metrics)
-    server = Server(web.Application(), host=HOST, port=0, ssl_context=pair.context)
+    server = Server(serve_nothing, host=HOST, port=0, ssl_context=pair.context)
     await server.start()
     try:
         yield Served(directory, authority, keeper, metrics, server.port)

@@ -172,6 +172,13 @@ async def test_other_methods_are_refused(gateway: Gateway, method: str) -> None:
     assert reply.headers["Allow"] == "POST"
 
 
+async def test_answer_to_head_is_refused_without_a_body(gateway: Gateway) -> None:
+    reply = await gateway.post(None, method="HEAD")
+
+    assert (reply.status, reply.text) == (405, "")
+    assert gateway.count("gate_admission_rejected_requests_total", reason="method") == 1
+
+
 @pytest.mark.parametrize(
     "content_type", ["application/yaml", "text/plain", "application/x-www-form-urlencoded"]
 )
@@ -208,7 +215,35 @@ async def test_token_of_before_a_rotation_is_accepted(gateway: Gateway) -> None:
     assert reply.is_allowed
 
 
-@pytest.mark.parametrize("path", ["", "/", "/validate", "/validate/", f"/validate/{TOKEN}/more"])
+@pytest.mark.parametrize("target", ["/%76alidate/{}", "https://elsewhere/validate/{}"])
+async def test_path_may_be_written_in_other_ways(
+    gateway: Gateway, authority: TestAuthority, target: str
+) -> None:
+    async with raw_connection(gateway, authority) as (reader, writer):
+        escaped = f"%{ord(TOKEN[0]):x}{TOKEN[1:]}"
+        writer.write(f"GET {target.format(escaped)} HTTP/1.1\r\nHost: gate\r\n\r\n".encode())
+        status = await reader.readline()
+
+    assert status == b"HTTP/1.1 405 Method Not Allowed\r\n"
+
+
+@pytest.mark.parametrize(
+    "target", ["*", f"//validate/{TOKEN}", f"/validate/../validate/{TOKEN}", "/validate/%2F"]
+)
+async def test_unusual_targets_are_not_found(
+    gateway: Gateway, authority: TestAuthority, target: str
+) -> None:
+    async with raw_connection(gateway, authority) as (reader, writer):
+        writer.write(f"OPTIONS {target} HTTP/1.1\r\nHost: gate\r\n\r\n".encode())
+        status = await reader.readline()
+
+    assert status == b"HTTP/1.1 404 Not Found\r\n"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "/validate", "/validate/", f"/validate/{TOKEN}/", f"/validate/{TOKEN}/more"],
+)
 async def test_other_paths_are_not_found_and_the_token_is_not_repeated(
     gateway: Gateway, path: str
 ) -> None:

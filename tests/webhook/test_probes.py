@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from gate.telemetry import Metrics
-from gate.webhook.probes import make_probe_app
+from gate.webhook.probes import make_probe_handler
 from gate.webhook.server import Server
 from tests.webhook.tls import HOST
 
@@ -17,8 +17,8 @@ class Probes:
     def __init__(self) -> None:
         self.problems: dict[str, str] = {}
         self.metrics = Metrics()
-        app = make_probe_app(metrics=self.metrics, readiness=lambda: self.problems)
-        self.server = Server(app, host=HOST, port=0, chance=lambda: 0.5)
+        handler = make_probe_handler(metrics=self.metrics, readiness=lambda: self.problems)
+        self.server = Server(handler, host=HOST, port=0, chance=lambda: 0.5)
 
     async def get(self, path: str) -> tuple[int, str, str]:
         """Return status, content type and body."""
@@ -66,3 +66,17 @@ async def test_metrics_are_exposed_for_prometheus(probes: Probes) -> None:
 @pytest.mark.parametrize("path", ["/", "/validate/x", "/metrics/"])
 async def test_nothing_else_is_served(probes: Probes, path: str) -> None:
     assert (await probes.get(path))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("HEAD", 200), ("POST", 405), ("DELETE", 405), ("OPTIONS", 405)]
+)
+async def test_probes_are_only_read(probes: Probes, method: str, status: int) -> None:
+    url = f"http://{HOST}:{probes.server.port}/healthz"
+
+    async with aiohttp.ClientSession() as session, session.request(method, url) as response:
+        body = await response.read()
+
+    assert response.status == status
+    assert (response.headers.get("Allow") == "GET,HEAD") is (status == 405)
+    assert (body == b"") is (method == "HEAD")

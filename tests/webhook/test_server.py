@@ -11,11 +11,13 @@ from datetime import timedelta
 import pytest
 from aiohttp import ClientSession, web
 
-from gate.webhook.server import Server
+from gate.webhook.server import Handler, Server
 from tests.reviews import StoredWorkload
-from tests.webhook.gateway import TOKEN, Gateway, running_gateway
+from tests.webhook.gateway import TOKEN, Gateway, running_gateway, serve_nothing
 from tests.webhook.stores import StalledHistories
 from tests.webhook.tls import HOST, TestAuthority
+
+REVIEW = json.dumps(StoredWorkload().scale(3)).encode()
 
 
 @dataclass
@@ -31,12 +33,21 @@ class Connection:
         return await self.read()
 
     def send(self) -> None:
-        body = json.dumps(StoredWorkload().scale(3)).encode()
-        self.writer.write(
-            f"POST /validate/{TOKEN}?timeout=10s HTTP/1.1\r\nHost: gate\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-            + body
-        )
+        self.send_head()
+        self.send_body()
+
+    def send_head(self, *more: str) -> None:
+        lines = [
+            f"POST /validate/{TOKEN}?timeout=10s HTTP/1.1",
+            "Host: gate",
+            "Content-Type: application/json",
+            f"Content-Length: {len(REVIEW)}",
+            *more,
+        ]
+        self.writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+
+    def send_body(self) -> None:
+        self.writer.write(REVIEW)
 
     async def read(self) -> tuple[dict[str, str], bool]:
         """Read one answer off the connection."""
@@ -60,6 +71,21 @@ async def connected(gateway: Gateway, authority: TestAuthority) -> AsyncIterator
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def fail(_: web.BaseRequest) -> web.Response:
+    raise RuntimeError("s3cret")
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """Serve in plain HTTP at the URL that the block is given."""
+    server = Server(handler, host=HOST, port=0)
+    await server.start()
+    try:
+        yield f"http://{HOST}:{server.port}/"
+    finally:
+        await server.stop()
 
 
 async def test_connection_is_kept_alive(gateway: Gateway, authority: TestAuthority) -> None:
@@ -125,7 +151,9 @@ async def test_request_in_flight_is_answered_after_the_server_stopped_listening(
         connection.send()
         await histories.is_asked.wait()
         stopping = group.create_task(gateway.server.drain(timedelta(0)))
-        while gateway.server._runner.addresses:  # noqa: ASYNC110 - nothing tells when it is done
+        runner = gateway.server._runner
+        assert runner is not None
+        while runner.addresses:  # noqa: ASYNC110 - nothing tells when it is done
             await asyncio.sleep(0)
         assert not stopping.done()
         histories.answers.set()
@@ -158,28 +186,76 @@ async def test_stopping_twice_is_the_same_as_once(gateway: Gateway) -> None:
 
 
 async def test_address_in_use_is_an_error_and_leaves_nothing_behind(gateway: Gateway) -> None:
-    second = Server(web.Application(), host=HOST, port=gateway.server.port)
+    second = Server(serve_nothing, host=HOST, port=gateway.server.port)
 
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
 
 
 async def test_plain_server_needs_no_certificate() -> None:
-    server = Server(web.Application(), host=HOST, port=0)
-    await server.start()
-    try:
-        url = f"http://{HOST}:{server.port}/"
-        async with ClientSession() as session, session.get(url) as response:
-            assert response.status == 404
-    finally:
-        await server.stop()
+    async with (
+        serving(serve_nothing) as url,
+        ClientSession() as session,
+        session.get(url) as response,
+    ):
+        assert response.status == 404
+
+
+async def test_bug_of_a_handler_is_an_error_without_its_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(fail) as url, ClientSession() as session, session.get(url) as response:
+        text = await response.text()
+
+    assert response.status == 500
+    assert response.headers["Connection"] == "close"
+    assert "RuntimeError in the HTTP server" in caplog.text
+    assert "s3cret" not in text + caplog.text
+
+
+async def test_client_that_asks_before_it_sends_is_told_to_go_on(
+    gateway: Gateway, authority: TestAuthority
+) -> None:
+    async with connected(gateway, authority) as connection:
+        connection.send_head("Expect: 100-continue")
+        invitation = await connection.reader.readuntil(b"\r\n\r\n")
+        connection.send_body()
+        headers, is_admitted = await connection.read()
+
+    assert invitation == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert is_admitted
+    assert "connection" not in headers
+
+
+async def test_client_that_expects_anything_else_is_refused(
+    gateway: Gateway, authority: TestAuthority
+) -> None:
+    async with connected(gateway, authority) as connection:
+        connection.send_head("Expect: s3cret")
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 417 Expectation Failed\r\n")
+
+
+async def test_body_that_arrives_bit_by_bit_is_put_together(
+    gateway: Gateway, authority: TestAuthority
+) -> None:
+    async with connected(gateway, authority) as connection:
+        connection.send_head()
+        for place in range(0, len(REVIEW), 1000):
+            connection.writer.write(REVIEW[place : place + 1000])
+            await connection.writer.drain()
+            await asyncio.sleep(0)
+        _, is_admitted = await connection.read()
+
+    assert is_admitted
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(authority: TestAuthority) -> None:
     context = authority.serve()
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
 
-    Server(web.Application(), host=HOST, port=0, ssl_context=context)
+    Server(serve_nothing, host=HOST, port=0, ssl_context=context)
 
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
@@ -188,6 +264,6 @@ def test_stricter_tls_is_left_as_it_is(authority: TestAuthority) -> None:
     context = authority.serve()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
 
-    Server(web.Application(), host=HOST, port=0, ssl_context=context)
+    Server(serve_nothing, host=HOST, port=0, ssl_context=context)
 
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
