@@ -1,16 +1,20 @@
 """Natural batching: what arrives while the database is busy goes with the next statement."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from gate.errors import GateError, StorageUnavailableError
 from gate.postgres.failures import is_about_rows, raise_unavailable
 
 AT_MOST = 64
 IN_FLIGHT = 2
+
+# The outcome of those whose deadline came first.
+_LATE: Final = TimeoutError()
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -24,15 +28,16 @@ class _Waiter(Generic[_Item, _Answer]):
     item: _Item
     deadline: float
     turn: Hashable | None
+    outcome: "asyncio.Future[_Answer | Exception]"
     goes_alone: bool = False
-    outcome: "asyncio.Future[_Answer | Exception]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
 
     def settle(self, outcome: _Answer | Exception) -> None:
         """Give the answer, unless nobody waits for it any more."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+
+_Batch: TypeAlias = Sequence[_Waiter[_Item, _Answer]]
 
 
 class Batches(Generic[_Item, _Answer]):
@@ -55,6 +60,11 @@ class Batches(Generic[_Item, _Answer]):
         self._running: set[asyncio.Task[None]] = set()
         self._taken: set[Hashable] = set()
         self._is_launching = False
+        # One alarm for all who wait, at the earliest deadline or before it: a timer for each would
+        # cost more than all else that is done for it here.
+        self._waiting: set[_Waiter[_Item, _Answer]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
 
     async def submit(self, item: _Item, *, deadline: float) -> _Answer:
         """Return the answer to an item by the deadline, a time of the loop's clock.
@@ -63,20 +73,43 @@ class Batches(Generic[_Item, _Answer]):
         dropped from the queue; a batch that has begun goes on for the others.
         """
         turn = None if self._turn_of is None else self._turn_of(item)
-        waiter: _Waiter[_Item, _Answer] = _Waiter(item, deadline, turn)
+        answer = asyncio.get_running_loop().create_future()
+        waiter: _Waiter[_Item, _Answer] = _Waiter(item, deadline, turn, answer)
         self._queue.append(waiter)
         self._launch_soon()
+        if deadline < self._alarm_at:
+            self._set_alarm(deadline)
+        self._waiting.add(waiter)
         try:
-            async with asyncio.timeout_at(deadline):
-                outcome = await waiter.outcome
-        except TimeoutError as error:
-            raise_unavailable(error)
+            outcome = await waiter.outcome
+        finally:
+            self._waiting.discard(waiter)
+        if outcome is _LATE:
+            raise_unavailable(TimeoutError())
         if isinstance(outcome, GateError):
             # One failure may go to many; each raises an exception of its own.
             raise type(outcome)(*outcome.args) from outcome.__cause__
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = asyncio.get_running_loop().call_at(at, self._dismiss_late)
+
+    def _dismiss_late(self) -> None:
+        """Let those go whose deadline has come, and look again when the next one does."""
+        # A timer may be early by the loop's resolution.
+        now = max(self._alarm_at, asyncio.get_running_loop().time())
+        self._alarm, self._alarm_at = None, math.inf
+        for waiter in self._waiting:
+            if waiter.deadline <= now:
+                waiter.settle(_LATE)
+        later = [waiter.deadline for waiter in self._waiting if waiter.deadline > now]
+        if later:
+            self._set_alarm(min(later))
 
     def _launch_soon(self) -> None:
         """Launch when all that can run now has had the chance to add its items."""
@@ -100,7 +133,7 @@ class Batches(Generic[_Item, _Answer]):
         for waiter in self._queue:
             if waiter.outcome.done():
                 continue
-            if self._has_turn(waiter) and _has_room(batch, waiter):
+            if waiter.turn not in self._taken and _has_room(batch, waiter):
                 batch.append(waiter)
                 if waiter.turn is not None:
                     self._taken.add(waiter.turn)
@@ -109,16 +142,13 @@ class Batches(Generic[_Item, _Answer]):
         self._queue = left
         return batch
 
-    def _has_turn(self, waiter: _Waiter[_Item, _Answer]) -> bool:
-        return waiter.turn is None or waiter.turn not in self._taken
-
-    def _finish(self, batch: Sequence[_Waiter[_Item, _Answer]], task: "asyncio.Task[None]") -> None:
+    def _finish(self, batch: _Batch[_Item, _Answer], task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
         self._taken.difference_update(waiter.turn for waiter in batch)
         if self._queue and not task.cancelled():
             self._launch_soon()
 
-    async def _settle(self, batch: Sequence[_Waiter[_Item, _Answer]]) -> None:
+    async def _settle(self, batch: _Batch[_Item, _Answer]) -> None:
         """Run a batch and answer all who wait for it.
 
         Where one item may be at fault, all go again, each alone and before others.
@@ -135,7 +165,7 @@ class Batches(Generic[_Item, _Answer]):
         for waiter, outcome in zip(batch, outcomes, strict=True):
             waiter.settle(outcome)
 
-    def _end_of(self, batch: Sequence[_Waiter[_Item, _Answer]]) -> float:
+    def _end_of(self, batch: _Batch[_Item, _Answer]) -> float:
         """Return when a batch must be over: when the last one who waits for it gives up."""
         latest = max(waiter.deadline for waiter in batch)
         if self._turn_of is None or len(batch) == 1:
@@ -150,7 +180,7 @@ class Batches(Generic[_Item, _Answer]):
         return is_about_rows(error.__cause__) or (is_timeout and self._turn_of is not None)
 
 
-def _has_room(batch: Sequence[_Waiter[_Item, _Answer]], waiter: _Waiter[_Item, _Answer]) -> bool:
+def _has_room(batch: _Batch[_Item, _Answer], waiter: _Waiter[_Item, _Answer]) -> bool:
     if not batch:
         return True
     return len(batch) < AT_MOST and not waiter.goes_alone and not batch[0].goes_alone

@@ -1,10 +1,8 @@
 """A circuit breaker: a database that is away costs few reviews their time, and the rest none."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 import structlog
 
@@ -22,14 +20,14 @@ _PROBE_LIMIT = 1.0  # seconds of one review that a probe may cost at most
 # A call that was given less, in seconds, says nothing about the database where it fails.
 _FAIR_CHANCE = 0.25
 _REFUSAL = "PostgreSQL did not answer the last calls; it is asked again within a second"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A call that was let through: since when, and whether it decides if others may follow."""
+    """A call that was let through: from when to when, and whether others wait for how it ends."""
 
     started: float
+    limit: float
     is_probe: bool
 
 
@@ -53,14 +51,14 @@ class Breaker:
         """Tell whether calls fail at once."""
         return self._opened_at is not None
 
-    def enter(self, now: float) -> Attempt | None:
+    def enter(self, now: float, *, deadline: float) -> Attempt | None:
         """Let a call through, or return None where it is to fail at once."""
         if self._opened_at is None:
-            return Attempt(now, is_probe=False)
+            return Attempt(now, deadline, is_probe=False)
         if self._is_probing or now < self._opened_at + self._pause:
             return None
         self._is_probing = True
-        return Attempt(now, is_probe=True)
+        return Attempt(now, min(deadline, now + _PROBE_LIMIT), is_probe=True)
 
     def note_answer(self, now: float) -> None:
         """Note that the database answered."""
@@ -93,44 +91,54 @@ class GuardedHistories:
 
     async def read(self, question: Question, *, now: datetime, deadline: float) -> History:
         """Return a workload's history; raises StorageUnavailableError at once while open."""
-        return await self._guard(
-            lambda limit: self._histories.read(question, now=now, deadline=limit), deadline
-        )
+        attempt = self._enter(deadline)
+        try:
+            history = await self._histories.read(question, now=now, deadline=attempt.limit)
+        except BaseException as error:
+            self._note_failure(attempt, error)
+            raise
+        self._note_answer()
+        return history
 
     async def record(self, write: Write, *, deadline: float) -> bool:
         """Write an item; raises StorageUnavailableError at once while open.
 
         A history that moved is an answer like any other.
         """
-        return await self._guard(
-            lambda limit: self._histories.record(write, deadline=limit), deadline
-        )
+        attempt = self._enter(deadline)
+        try:
+            is_written = await self._histories.record(write, deadline=attempt.limit)
+        except BaseException as error:
+            self._note_failure(attempt, error)
+            raise
+        self._note_answer()
+        return is_written
 
-    async def _guard(self, call: Callable[[float], Awaitable[_T]], deadline: float) -> _T:
-        clock = asyncio.get_running_loop().time
-        attempt = self._breaker.enter(clock())
+    def _enter(self, deadline: float) -> Attempt:
+        attempt = self._breaker.enter(asyncio.get_running_loop().time(), deadline=deadline)
         if attempt is None:
             raise StorageUnavailableError(_REFUSAL)
-        limit = min(deadline, attempt.started + _PROBE_LIMIT) if attempt.is_probe else deadline
-        try:
-            answer = await call(limit)
-        except (MissingPartitionError, UnusableRecordError):
-            self._breaker.note_answer(clock())
-            self._report("")
-            raise
-        except StorageUnavailableError as error:
-            if clock() >= limit and limit - attempt.started < _FAIR_CHANCE:
-                self._breaker.note_nothing(attempt)
-            else:
-                self._breaker.note_outage(attempt, clock())
-            self._report(str(error))
-            raise
-        except BaseException:
-            self._breaker.note_nothing(attempt)
-            raise
-        self._breaker.note_answer(clock())
+        return attempt
+
+    def _note_answer(self) -> None:
+        self._breaker.note_answer(asyncio.get_running_loop().time())
         self._report("")
-        return answer
+
+    def _note_failure(self, attempt: Attempt, error: BaseException) -> None:
+        if isinstance(error, MissingPartitionError | UnusableRecordError):
+            self._note_answer()
+        elif isinstance(error, StorageUnavailableError):
+            self._note_outage(attempt, str(error))
+        else:
+            self._breaker.note_nothing(attempt)
+
+    def _note_outage(self, attempt: Attempt, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= attempt.limit and attempt.limit - attempt.started < _FAIR_CHANCE:
+            self._breaker.note_nothing(attempt)
+        else:
+            self._breaker.note_outage(attempt, now)
+        self._report(reason)
 
     def _report(self, reason: str) -> None:
         """Tell of a change once, however many calls saw it."""

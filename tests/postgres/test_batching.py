@@ -257,6 +257,42 @@ def test_who_gives_up_on_a_running_batch_leaves_it_to_the_others() -> None:
     assert database.sizes == [4]
 
 
+def test_everybody_is_let_go_at_the_own_deadline_whoever_came_first() -> None:
+    database = Database(locked=frozenset({"w0"}))
+    deadlines = [9.0, 3.0, 5.0, 3.0, -1.0, 7.0, 12.0]
+    ends: dict[str, float] = {}
+
+    async def main() -> None:
+        batches = batches_of(database)
+
+        async def submit(item: str, deadline: float) -> None:
+            with pytest.raises(StorageUnavailableError, match="did not answer in time"):
+                await batches.submit(item, deadline=deadline)
+            ends[item] = asyncio.get_running_loop().time()
+
+        async with asyncio.TaskGroup() as group:
+            for item, deadline in zip(names(7), deadlines, strict=True):
+                group.create_task(submit(item, deadline))
+        assert batches._waiting == set()
+
+    play(main)
+
+    assert [ends[item] for item in names(7)] == [9.0, 3.0, 5.0, 3.0, 0.0, 7.0, 12.0]
+
+
+def test_batch_that_is_never_answered_keeps_nobody_beyond_the_deadline() -> None:
+    async def run(items: Sequence[str], deadline: float) -> list[str | Exception]:
+        del items, deadline
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        with pytest.raises(StorageUnavailableError, match="did not answer in time"):
+            await Batches(run).submit("w0", deadline=5)
+        assert asyncio.get_running_loop().time() == 5
+
+    play(main)
+
+
 def test_a_batch_has_until_the_last_of_those_who_wait_gives_up() -> None:
     database = Database()
 

@@ -204,7 +204,7 @@ def test_a_probe_that_is_cancelled_leaves_the_next_call_to_probe() -> None:
 
 def test_late_failures_of_calls_from_before_do_not_delay_the_next_probe() -> None:
     breaker = Breaker()
-    attempts = [breaker.enter(0) for _ in range(5)]
+    attempts = [breaker.enter(0, deadline=3) for _ in range(5)]
     for attempt in attempts[:3]:
         assert attempt is not None
         breaker.note_outage(attempt, 1)
@@ -212,7 +212,8 @@ def test_late_failures_of_calls_from_before_do_not_delay_the_next_probe() -> Non
     assert late is not None
     breaker.note_outage(late, 1.9)
 
-    probe = breaker.enter(2)
+    probe = breaker.enter(2, deadline=5)
 
     assert probe is not None
     assert probe.is_probe
+    assert probe.limit == 3
