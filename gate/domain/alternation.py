@@ -10,6 +10,7 @@ from gate.domain.capacity import RESOURCE_NAMES, capacity_fields, field_text
 from gate.domain.change import Operation
 from gate.domain.corroboration import Effect, judge_effects
 from gate.domain.detection import (
+    NOTHING,
     Candidate,
     EvidenceKind,
     Examination,
@@ -87,7 +88,7 @@ def examine_turns(candidate: Candidate, pattern: Pattern) -> Examination:
         return Examination(incomplete=(STALE,))
     turns = _find_turns(candidate, pattern)
     if turns is None:
-        return Examination()
+        return NOTHING
     *earlier, own = turns.pulls
     return Examination(
         findings=(_report(candidate, pattern, turns),)
@@ -99,11 +100,12 @@ def examine_turns(candidate: Candidate, pattern: Pattern) -> Examination:
 
 def _find_turns(candidate: Candidate, pattern: Pattern) -> _Turns | None:
     """Return the turns up to the candidate; None where it takes none, or too few were asked for."""
-    damping = damping_of(candidate, pattern)
-    now, window, needed = candidate.now, damping.window, damping.occurrences
-    recent = [trace for trace in candidate.history.traces if now - trace.seen.at <= window]
-    if not _touch_both((*recent, candidate.trace)):
+    if not _touch_both((candidate.trace, *candidate.history.traces)):
         return None
+    damping = damping_of(candidate, pattern)
+    window, needed = damping.window, damping.occurrences
+    since = candidate.now - window
+    recent = [trace for trace in candidate.history.traces if trace.seen.at >= since]
     own = _pull_of(candidate.trace, pattern.thresholds)
     asked = [
         pull
@@ -131,7 +133,7 @@ def _find_turns(candidate: Candidate, pattern: Pattern) -> _Turns | None:
 def _touch_both(traces: Iterable[Trace]) -> bool:
     """Tell whether changes touch replicas and resources, which most histories do not."""
     names = {name for trace in traces for _, name in trace.changed}
-    return REPLICAS.name in names and not names.isdisjoint(RESOURCE_NAMES)
+    return not names.isdisjoint(RESOURCE_NAMES) and REPLICAS.name in names
 
 
 def _pull_of(trace: Trace, thresholds: Thresholds) -> _Pull | None:
@@ -202,7 +204,7 @@ def _report(candidate: Candidate, pattern: Pattern, turns: _Turns) -> Finding:
             f"{describe_span(span)}, {turns.count} changes of lever; {turns.needed} within "
             f"{describe_span(turns.window)} are too many"
         ),
-        evidence={
+        describe=lambda: {
             "min_occurrences": turns.needed,
             "window_seconds": turns.window.total_seconds(),
             "changes_of_lever": turns.count,

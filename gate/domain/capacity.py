@@ -16,15 +16,17 @@ ABSENT = "none"
 def capacity_fields(changed: Iterable[tuple[str, str]]) -> tuple[Field, ...]:
     """Return the fields of capacity among those that a change touches, by container and name."""
     return tuple(
-        REPLICAS if name == REPLICAS.name else Field(Part.RESOURCES, container, name)
-        for container, name in sorted(changed)
-        if (container, name) == ("", REPLICAS.name) or name in RESOURCE_NAMES
+        [
+            REPLICAS if name == REPLICAS.name else Field(Part.RESOURCES, container, name)
+            for container, name in sorted(changed)
+            if (container, name) == ("", REPLICAS.name) or name in RESOURCE_NAMES
+        ]
     )
 
 
 def resource_fields(changed: Iterable[tuple[str, str]]) -> tuple[Field, ...]:
     """Return the requests and limits of cpu and memory among those that a change touches."""
-    return tuple(field for field in capacity_fields(changed) if field != REPLICAS)
+    return tuple([field for field in capacity_fields(changed) if field != REPLICAS])
 
 
 def field_text(field: Field) -> str:

@@ -1,6 +1,5 @@
 """The normalised difference between two states of a workload, named by what it does."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,9 +36,7 @@ class ActionType(StrEnum):
     DELETE_WORKLOAD = "delete_workload"
 
 
-# Where the state of a trace keeps a field: by itself, or with its container's.
-_ON_TOP = frozenset({Part.REPLICAS, Part.STRATEGY})
-_IN_CONTAINERS = frozenset({Part.IMAGE, Part.RESOURCES})
+_NOTHING = Snapshot()
 _UNLIMITED_IF_ABSENT = ("limits.cpu", "limits.memory", "limits.ephemeral-storage")
 _NAMES = {
     Part.IMAGE: ActionType.UPDATE_IMAGE,
@@ -94,10 +91,12 @@ def compare(
     A deletion takes replicas to 0; a creation has no value before.
     """
     if operation is Operation.DELETE:
-        held = (before or {}).get(REPLICAS)
+        held = None if before is None else before.get(REPLICAS)
         changes: tuple[FieldChange, ...] = (FieldChange(REPLICAS, held, Value(0, 0)),)
         return Change(ActionType.DELETE_WORKLOAD, changes, _fingerprint(changes))
-    changes = _differences(before or {}, after or {})
+    changes = _differences(
+        _NOTHING if before is None else before, _NOTHING if after is None else after
+    )
     if operation is Operation.CREATE:
         return Change(ActionType.CREATE_WORKLOAD, changes, _fingerprint(changes))
     if not changes:
@@ -107,13 +106,14 @@ def compare(
 
 def _differences(before: Snapshot, after: Snapshot) -> tuple[FieldChange, ...]:
     """Return the fields that differ; those of a container that came or went are the template's."""
+    old, new = before.beside(after), after.beside(before)
     # Values that both share are the same object, and need no comparison.
     differing = [
         field
-        for field, old in before.items()
-        if (new := after.get(field)) is not old and new != old
+        for field, value in old.items()
+        if (other := new.get(field)) is not value and other != value
     ]
-    differing += [field for field in after if field not in before]
+    differing += [field for field in new if field not in old]
     kept = {
         container
         for container in {field.container for field in differing}
@@ -122,8 +122,8 @@ def _differences(before: Snapshot, after: Snapshot) -> tuple[FieldChange, ...]:
     return tuple(
         FieldChange(
             field if field.container in kept else field._replace(part=Part.TEMPLATE),
-            before.get(field),
-            after.get(field),
+            old.get(field),
+            new.get(field),
         )
         for field in sorted(differing)
     )
@@ -202,37 +202,3 @@ def _comparable(value: Value | None) -> object:
         return None
     compared = value.compared
     return f"{compared.value} {compared.unit}" if isinstance(compared, Amount) else compared
-
-
-def describe_state(snapshot: Snapshot) -> Mapping[str, object]:
-    """Return the part of a snapshot kept as a trace's state: capacity, images and strategy.
-
-    The rest is one digest of the template and one of the metadata, so that two states can still be
-    told apart; the instants of restarts are kept out of them, so that states can be compared but
-    for those.
-    """
-    state: dict[str, object] = {}
-    containers: dict[str, dict[str, object]] = {}
-    restarted: dict[str, object] = {}
-    rest: dict[str, dict[str, object]] = {}
-    metadata: dict[str, object] = {}
-    for (part, container, name), value in snapshot.items():
-        if part in _ON_TOP:
-            state[name] = value.shown
-        elif part in _IN_CONTAINERS:
-            containers.setdefault(container, {})[name] = value.shown
-        elif part is Part.RESTART:
-            restarted[name] = value.shown
-        elif part is Part.METADATA:
-            metadata[name] = value.shown
-        else:
-            rest.setdefault(container, {})[name] = value.shown
-    if containers:
-        state["containers"] = containers
-    if restarted:
-        state["restarted"] = restarted
-    if rest:
-        state["digest"] = digest(rest)
-    if metadata:
-        state["metadata"] = digest(metadata)
-    return state

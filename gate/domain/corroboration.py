@@ -40,6 +40,10 @@ class Effect(Enum):
     UNKNOWN = auto()
 
 
+# To look a member up in its class takes longer than all else that is done with it.
+_TOOK, _DID_NOT, _UNKNOWN = Effect
+
+
 @dataclass(frozen=True, slots=True)
 class Moves:
     """The moves of one field, in order, and how many of them are unconfirmed.
@@ -67,28 +71,27 @@ def find_moves(traces: Sequence[Trace], field: Field, *, candidate: Trace) -> Mo
     unconfirmed = 0
     for trace, effect in judge_effects(traces, field, candidate=candidate):
         after = trace.after(field)
-        if effect is Effect.DID_NOT or after is None:
+        if effect is _DID_NOT or after is None:
             continue
-        unconfirmed += effect is Effect.UNKNOWN
+        unconfirmed += effect is _UNKNOWN
         moves.append(move_of(trace, before=trace.before(field), after=after, effect=effect))
     return Moves(tuple(moves), unconfirmed)
 
 
-def move_of(
-    trace: Trace, *, before: int | None, after: int, effect: Effect = Effect.UNKNOWN
-) -> Move:
+def move_of(trace: Trace, *, before: int | None, after: int, effect: Effect = _UNKNOWN) -> Move:
     """Return the move that a trace makes of one field."""
+    seen = trace.seen
     return Move(
-        at=trace.seen.at,
-        before=before,
-        after=after,
-        version=trace.version,
-        actor=trace.actor,
-        action_id=trace.action_id,
-        seen=trace.seen,
-        is_confirmed=effect is Effect.TOOK,
-        is_approved=trace.approval is not None,
-        undone_by=trace.undone_by,
+        seen.at,
+        before,
+        after,
+        trace.version,
+        trace.actor,
+        trace.action_id,
+        seen,
+        effect is _TOOK,
+        trace.approval is not None,
+        trace.undone_by,
     )
 
 
@@ -100,7 +103,7 @@ def is_stale(sighting: Sighting, earlier: Iterable[Sighting]) -> bool:
     what was seen long before comes from a restored cluster, and is judged.
     """
     return any(
-        abs(sighting.at - other.at) < SETTLING and _is_newer(other, sighting) for other in earlier
+        _is_newer(other, sighting) and abs(sighting.at - other.at) < SETTLING for other in earlier
     )
 
 
@@ -134,19 +137,24 @@ def judge_effects(
     have.
     """
     chain = (*traces, candidate)
-    judged = [
-        (trace, _judge(trace, aspect, chain[index + 1 :]))
-        for index, trace in enumerate(traces)
-        if trace.verdict is Verdict.ALLOW and _concerns(trace, aspect)
-    ]
-    if all(effect is not Effect.UNKNOWN for _, effect in judged):
+    judged: list[tuple[Trace, Effect]] = []
+    has_unknown = False
+    for index, (trace, next_state) in enumerate(
+        zip(traces, _find_next_states(chain), strict=False)
+    ):
+        if trace.verdict is Verdict.DENY or not (aspect is None or trace.changes(aspect)):
+            continue
+        effect = _judge_by(next_state, trace, aspect) or _infer(trace, aspect, chain[index + 1 :])
+        has_unknown |= effect is _UNKNOWN
+        judged.append((trace, effect))
+    if not has_unknown:
         return judged
     possible: dict[object, Trace] = {}
-    for wanted in (Effect.UNKNOWN, Effect.TOOK):
+    for wanted in (_UNKNOWN, _TOOK):
         possible |= {_start_of(trace): trace for trace, effect in judged if effect is wanted}
     return [
-        (trace, Effect.DID_NOT)
-        if effect is Effect.UNKNOWN and possible[_start_of(trace)] is not trace
+        (trace, _DID_NOT)
+        if effect is _UNKNOWN and possible[_start_of(trace)] is not trace
         else (trace, effect)
         for trace, effect in judged
     ]
@@ -156,7 +164,7 @@ def judge_effect(traces: Sequence[Trace], action_id: str, *, candidate: Trace) -
     """Return what is known of one change as a whole; nothing where it is not on record."""
     judged = judge_effects(traces, None, candidate=candidate)
     found = (effect for trace, effect in judged if trace.action_id == action_id)
-    return next(found, Effect.UNKNOWN)
+    return next(found, _UNKNOWN)
 
 
 class _Claim(NamedTuple):
@@ -192,42 +200,53 @@ def _claim_of(trace: Trace, aspect: Aspect) -> _Claim:
     return _Claim(trace, aspect, places, _NOWHERE if left is None else left)
 
 
-def _judge(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
+def _find_next_states(chain: Sequence[Trace]) -> list[State | None]:
+    """Return what the very next change of the object's spec left after each, where that was seen.
+
+    Told from the reviews that came later.
+    """
+    states: dict[tuple[str, int], State] = {}
+    found: list[State | None] = []
+    for trace in reversed(chain):
+        seen = trace.seen
+        if seen.generation is None or seen.uid is None:
+            found.append(None)
+            continue
+        found.append(states.get((seen.uid, seen.generation + 1)))
+        if seen.state is not None:
+            states[seen.uid, seen.generation] = seen.state
+    found.reverse()
+    return found
+
+
+def _judge_by(next_state: State | None, trace: Trace, aspect: Aspect) -> Effect | None:
+    """Return what an outcome or the very next state tells of a change, which is mostly enough."""
     is_persisted = was_persisted(trace.status, trace.error)
     if is_persisted is not None:
-        return Effect.TOOK if is_persisted else Effect.DID_NOT
+        return _TOOK if is_persisted else _DID_NOT
+    if next_state is None or trace.seen.operation is not Operation.UPDATE:
+        return None
+    # A Scale's state alone cannot tell of a change as a whole.
+    is_all_as_left = len(next_state) > 1 and next_state == trace.state_after
+    if is_all_as_left or _claim_of(trace, aspect).is_met_by(next_state):
+        return _TOOK
+    # Metadata is written without another generation.
+    return None if trace.is_of_metadata else _DID_NOT
+
+
+def _infer(trace: Trace, aspect: Aspect, later: Sequence[Trace]) -> Effect:
+    """Return what all later reviews together tell of a change."""
     claim = _claim_of(trace, aspect)
-    next_state = _find_next(trace.seen, later)
-    if next_state is not None and trace.seen.operation is Operation.UPDATE:
-        if claim.is_met_by(next_state):
-            return Effect.TOOK
-        if not trace.is_of_metadata:  # which is written without another generation
-            return Effect.DID_NOT
     if _is_confirmed(claim, later):
-        return Effect.TOOK
+        return _TOOK
     sightings = [other.seen for other in later if other.seen.state is not None]
     if (
         _is_superseded(trace, later)
         or any(_refutes(sighting, trace) for sighting in sightings)
         or _is_outrun(claim, sightings)
     ):
-        return Effect.DID_NOT
-    return Effect.UNKNOWN
-
-
-def _find_next(earlier: Sighting, later: Iterable[Trace]) -> State | None:
-    """Return the state that the very next change of the object's spec left, where one was seen."""
-    if earlier.generation is None or earlier.uid is None:
-        return None
-    uid, generation = earlier.uid, earlier.generation + 1
-    for seen in (other.seen for other in later):
-        if seen.generation == generation and seen.uid == uid and seen.state is not None:
-            return seen.state
-    return None
-
-
-def _concerns(trace: Trace, aspect: Aspect) -> bool:
-    return aspect is None or trace.changes(aspect)
+        return _DID_NOT
+    return _UNKNOWN
 
 
 def _is_confirmed(claim: _Claim, later: Iterable[Trace]) -> bool:

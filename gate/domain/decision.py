@@ -55,6 +55,9 @@ class Advice:
     name_escalation: Callable[[], str] = str
 
 
+_NO_ADVICE = Advice()
+
+
 @dataclass(frozen=True, slots=True)
 class Objection:
     """What one pattern has against a change.
@@ -127,7 +130,7 @@ def decide(candidate: Candidate, policy: Policy, advice: Advice | None = None) -
     Several objections: the strictest decides what is done, the latest end is what is promised, and
     every one is recorded.
     """
-    advice = advice or Advice()
+    advice = advice or _NO_ADVICE
     history = candidate.history
     mode = policy.modes.holding_in(history.key.namespace)
     objections: list[Objection] = []
@@ -136,7 +139,10 @@ def decide(candidate: Candidate, policy: Policy, advice: Advice | None = None) -
         if not _is_watched(candidate, pattern):
             continue
         examination = JUDGES[pattern.type].examine(candidate, pattern)
-        incomplete += [(pattern.type, reason) for reason in examination.incomplete]
+        if examination.incomplete:
+            incomplete += [(pattern.type, reason) for reason in examination.incomplete]
+        if not examination.findings and not candidate.history.detections:
+            continue
         objection = _object(candidate, pattern, examination.findings, pattern.mode or mode)
         if objection is not None:
             objections.append(_advise(candidate, objection, advice))
@@ -183,6 +189,8 @@ def _is_watched(candidate: Candidate, pattern: Pattern) -> bool:
     may hide them.
     """
     history = candidate.history
+    if not pattern.scope.labels:
+        return pattern.scope.covers_place(history.key)
     if any(
         pattern.scope.covers(history.key, labels)
         for labels in candidate.labels or (history.labels,)
@@ -199,8 +207,6 @@ def _is_denied(decision: Decision) -> bool:
 def _object(
     candidate: Candidate, pattern: Pattern, findings: tuple[Finding, ...], mode: Mode
 ) -> Objection | None:
-    if not findings and not candidate.history.detections:
-        return None
     finding, also, weighed = _weigh(findings, mode)
     bound = _find_bindings(candidate, pattern, weighed)
     if weighed is not mode and (promised := _find_bindings(candidate, pattern, mode)):

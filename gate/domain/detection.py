@@ -1,6 +1,6 @@
 """What a pattern found in a change and its history."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,14 +46,15 @@ class Severity(StrEnum):
 class Candidate:
     """The change under judgement: as a trace that may come to be, with the history before it.
 
-    `owners` names field managers, by container and field, where the object tells. `labels` are
-    those before and after the change; where there are none, those last seen count.
+    `find_owners` names field managers, by container and field, where the object tells; few rules
+    ask. `labels` are those before and after the change; where there are none, those last seen
+    count.
     """
 
     trace: Trace
     change: Change
     history: History
-    owners: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    find_owners: Callable[[], Mapping[tuple[str, str], str]] = field(default=dict, repr=False)
     labels: tuple[Mapping[str, str], ...] = ()
 
     @property
@@ -76,7 +77,8 @@ class Finding:
     `confidence` is between 0 and 1; `summary` says in words what was seen; `increase_up_to` is the
     most that an increase may still reach, where one is admitted at all. What binds later changes is
     `fields`, or instead of them `action_type`, or with `binds_actor` new workloads of that actor in
-    the namespace. `mode` is the rule's own, where it has one.
+    the namespace. `mode` is the rule's own, where it has one. `describe` makes the evidence, which
+    is asked for only where the finding is stored.
     """
 
     pattern: Pattern
@@ -87,13 +89,18 @@ class Finding:
     confidence: float
     severity: Severity
     summary: str
-    evidence: Mapping[str, object]
+    describe: Callable[[], Mapping[str, object]] = field(repr=False, compare=False)
     action_ids: tuple[str, ...]
     span: timedelta
     increase_up_to: int | None = None
     action_type: ActionType | None = None
     binds_actor: bool = False
     mode: Mode | None = None
+
+    @property
+    def evidence(self) -> Mapping[str, object]:
+        """Return what it rests on, as it is stored."""
+        return self.describe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +122,6 @@ class Examination:
 
     findings: tuple[Finding, ...] = ()
     incomplete: tuple[str, ...] = ()
+
+
+NOTHING = Examination()

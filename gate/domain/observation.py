@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from gate.domain.change import describe_state
+from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import Body, metadata_of, owners_of
 from gate.domain.seal import Seal
-from gate.domain.snapshot import take_snapshot
+from gate.domain.snapshot import describe_state
 from gate.domain.trace import State
 from gate.domain.workload import Kind, WorkloadKey
 
@@ -81,7 +81,7 @@ def observe(
         uid=str(metadata.get("uid")),
         resource_version=str(metadata.get("resourceVersion")),
         generation=_number(metadata, "generation"),
-        state=describe_state(take_snapshot(body, seal)),
+        state=describe_state(take_snapshot(body, Readings(seal))),
         rollout=_read_rollout(body, kind),
         owners=owners_of(body),
         is_next=is_next,

@@ -75,8 +75,12 @@ class Deadband:
 
         The smaller of both values is the measure, so that ups and downs count alike.
         """
-        least = max(self.absolute, self.relative * min(abs(reference), abs(after)))
-        return after == reference or abs(after - reference) < least
+        step = abs(after - reference)
+        return (
+            step == 0
+            or step < self.absolute
+            or step < self.relative * min(abs(reference), abs(after))
+        )
 
 
 class Step(NamedTuple):
@@ -90,7 +94,7 @@ class Step(NamedTuple):
 class Fold(NamedTuple):
     """The penalty of one field after a series of moves, as of its last counted change.
 
-    A tuple, as its steps are, since every move makes a new one.
+    A tuple, as its steps are, since every review makes several.
     """
 
     damping: Damping
@@ -104,10 +108,42 @@ class Fold(NamedTuple):
 
     def take(self, moves: Iterable[Move]) -> "Fold":
         """Return the fold after some more moves."""
-        fold = self
+        damping, deadband, penalty, direction, reference, value, counted_at, taken = self
+        steps = list(taken)
         for move in moves:
-            fold = fold._take(move)
-        return fold
+            at, after = move.at, move.after
+            if counted_at is not None and at - counted_at > damping.window:
+                penalty, direction, reference, counted_at, steps = 0.0, 0, None, None, []
+            left = damping.decay(penalty, at - counted_at) if penalty and counted_at else 0.0
+            if move.is_approved:  # a person's decision moves the value and adds nothing
+                steps.append(Step(move, left, is_reversal=False))
+                value = after
+                continue
+            before = value if move.before is None else move.before
+            value = after
+            if before is None:
+                reference = after
+                continue
+            if before != reference and not (
+                reference is not None and deadband.ignores(reference, before)
+            ):
+                reference = before
+            if deadband.ignores(reference, after):
+                steps.append(Step(move, left, is_reversal=False))
+                continue
+            came_from, direction = direction, 1 if after > reference else -1
+            is_reversal = came_from == -direction
+            penalty = left + _REVERSAL if is_reversal else left
+            reference, counted_at = after, max(at, counted_at or at)
+            steps.append(Step(move, penalty, is_reversal))
+        return Fold(
+            damping, deadband, penalty, direction, reference, value, counted_at, tuple(steps)
+        )
+
+    @property
+    def may_trip(self) -> bool:
+        """Tell whether one more reversal would trip if it came at once."""
+        return self.damping.trips(self.penalty + _REVERSAL)
 
     def is_forgotten(self, now: datetime) -> bool:
         """Tell whether the last counted change lies more than the window back."""
@@ -130,37 +166,11 @@ class Fold(NamedTuple):
         decayed = max(now, self.counted_at) + self.damping.wait(self.penalty_at(now))
         return next_second(min(decayed, self.counted_at + self.damping.window))
 
-    def _take(self, move: Move) -> "Fold":
-        fold = self
-        if self.is_forgotten(move.at):
-            fold = Fold(self.damping, self.deadband, value=self.value)
-        if move.is_approved:  # a person's decision moves the value and adds nothing
-            steps = (*fold.steps, Step(move, fold.penalty_at(move.at), is_reversal=False))
-            return fold._replace(value=move.after, steps=steps)
-        before = fold.value if move.before is None else move.before
-        if before is None:
-            return fold._replace(reference=move.after, value=move.after)
-        reference = fold.reference
-        if reference is None or not self.deadband.ignores(reference, before):
-            reference = before
-        penalty = fold.penalty_at(move.at)
-        if self.deadband.ignores(reference, move.after):
-            steps = (*fold.steps, Step(move, penalty, is_reversal=False))
-            return fold._replace(reference=reference, value=move.after, steps=steps)
-        direction = 1 if move.after > reference else -1
-        is_reversal = fold.direction == -direction
-        if is_reversal:
-            penalty += _REVERSAL
-        return Fold(
-            self.damping,
-            self.deadband,
-            penalty=penalty,
-            direction=direction,
-            reference=move.after,
-            value=move.after,
-            counted_at=max(move.at, fold.counted_at or move.at),
-            steps=(*fold.steps, Step(move, penalty, is_reversal)),
-        )
+
+@lru_cache(maxsize=256)
+def make_damping(occurrences: int, window: timedelta) -> Damping:
+    """Return the damping of these, one object for every review."""
+    return Damping(occurrences, window)
 
 
 @lru_cache(maxsize=256)

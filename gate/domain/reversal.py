@@ -17,6 +17,7 @@ from gate.domain.corroboration import (
     was_touched_twice,
 )
 from gate.domain.detection import (
+    NOTHING,
     Binding,
     Candidate,
     EvidenceKind,
@@ -27,7 +28,7 @@ from gate.domain.detection import (
 )
 from gate.domain.move import Move
 from gate.domain.pattern import OnIncrease, Pattern, Thresholds
-from gate.domain.penalty import Damping, Deadband, Fold, Step
+from gate.domain.penalty import Damping, Deadband, Fold, Step, make_damping
 from gate.domain.snapshot import REPLICAS, Field
 from gate.domain.trace import UNLIMITED, OpenDetection
 from gate.domain.window import find_end
@@ -75,7 +76,7 @@ def examine_field(candidate: Candidate, pattern: Pattern, field: Field) -> Exami
         return Examination(incomplete=(STALE,))
     case = open_case(candidate, pattern, field)
     if case is None:
-        return Examination()
+        return NOTHING
     found = [finding for finding in (_find_contest(case), _find_reversal(case)) if finding]
     ends = [finding.until for finding in found if finding.response is Response.REFUSE]
     if ends:
@@ -137,7 +138,7 @@ def open_case(candidate: Candidate, pattern: Pattern, field: Field) -> Case | No
 def damping_of(candidate: Candidate, pattern: Pattern) -> Damping:
     """Return how many changes within which window trip on this workload."""
     overrides = candidate.history.overrides
-    return Damping(
+    return make_damping(
         overrides.min_occurrences or pattern.min_occurrences, overrides.window or pattern.window
     )
 
@@ -164,6 +165,8 @@ def limit_to_name(case: Case) -> int | None:
 
 
 def _find_reversal(case: Case) -> Finding | None:
+    if not case.fold.may_trip:
+        return None
     after = case.fold.take([case.move])
     last = after.steps[-1] if after.steps else None
     if last is None or not last.is_reversal or not case.damping.trips(last.penalty):
@@ -186,7 +189,7 @@ def _find_reversal(case: Case) -> Finding | None:
             f"{case.words} is reversal {reversals}: "
             f"penalty {last.penalty:.2f}, threshold {threshold:.2f}"
         ),
-        evidence={
+        describe=lambda: {
             **_thresholds(case),
             "penalty_before": round(case.fold.penalty_at(now), 6),
             "penalty": round(last.penalty, 6),
@@ -220,7 +223,7 @@ def _find_contest(case: Case) -> Finding | None:
             f"{describe_span(span)}, and {case.words} goes the same way again; "
             f"{who} undoes this, change it there"
         ),
-        evidence={
+        describe=lambda: {
             **_thresholds(case),
             "undone": len(recent),
             "needed": needed,
@@ -248,14 +251,17 @@ def _find_undone(case: Case, *, asked_at: datetime) -> list[Move]:
 
     As they are told at an instant at which the candidate comes again, if nothing else happens.
     """
-    if case.direction == 0:
+    direction = case.direction
+    if direction == 0:
         return []
+    since = case.candidate.now - case.damping.window
+    again = case.move if asked_at == case.move.at else case.move._replace(at=asked_at)
     return [
         move
-        for move, following in pairwise((*case.moves, case.move._replace(at=asked_at)))
-        if _direction(move) == case.direction
-        and case.candidate.now - move.at <= case.damping.window
+        for move, following in pairwise((*case.moves, again))
+        if _direction(move) == direction
         and _is_undone(move, following, now=asked_at)
+        and move.at >= since
         and not _is_explained(following, case.moves)
     ]
 
@@ -272,7 +278,7 @@ def _end_of(case: Case, undone: Sequence[Move]) -> datetime:
 
 def _find_owner(case: Case, undone: Sequence[Move]) -> str | None:
     """Return who undoes: the object's field manager, else who was seen to undo it last."""
-    owner = case.candidate.owners.get((case.field.container, case.field.name))
+    owner = case.candidate.find_owners().get((case.field.container, case.field.name))
     seen = (move.undone_by for move in reversed(undone) if move.undone_by is not None)
     return owner or next(seen, None)
 

@@ -22,4 +22,8 @@ class Seal:
         """Return the digest of a JSON value; an absent value stays None."""
         if value is None:
             return None
-        return _PREFIX + hmac.digest(self.key, encode(value), "sha256").hex()[:32]
+        return _PREFIX + self.digest(encode(value)).hex()[:32]
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the HMAC-SHA-256 of some bytes."""
+        return hmac.digest(self.key, data, "sha256")

@@ -22,7 +22,8 @@ UNLIMITED = 2**62  # what an absent limit of cpu or memory amounts to
 NOT_PERSISTED = "not-persisted"  # how the reason begins of a failure to be stored at all
 METADATA = ("labels.", "annotations.")  # how the names of its fields begin
 _METADATA_PLACE = ("metadata",)
-_REPLICAS_PLACE = ("replicas",)
+_REPLICAS = (REPLICAS.container, REPLICAS.name)
+_REPLICAS_PLACE = (REPLICAS.name,)
 
 State = Mapping[str, object]
 Place = tuple[str, ...]  # the names that lead to a value in a state
@@ -46,13 +47,14 @@ class ExecutionStatus(StrEnum):
     BLOCKED = "blocked"
 
 
-# A failure's reason tells.
+# A failure with a reason is told by that.
 _PERSISTED: Mapping[ExecutionStatus, bool | None] = {
     ExecutionStatus.PENDING: None,
     ExecutionStatus.EXECUTING: True,
     ExecutionStatus.COMPLETED: True,
     ExecutionStatus.ROLLED_BACK: True,
     ExecutionStatus.BLOCKED: False,
+    ExecutionStatus.FAILED: False,
 }
 
 
@@ -118,6 +120,8 @@ class Trace:
 
         Of metadata only where it touched nothing else: others write it at any time.
         """
+        if len(self.changed) == 1 and _REPLICAS in self.changed:  # as it mostly is
+            return (_REPLICAS_PLACE,)
         places = {place_of(container, name) for container, name in self.changed}
         if not self.is_of_metadata:
             places.discard(_METADATA_PLACE)
@@ -220,8 +224,8 @@ def was_persisted(status: ExecutionStatus, error: str | None) -> bool | None:
 
     A rollout that failed took effect: the object was changed. A failure without a reason did not.
     """
-    if status is ExecutionStatus.FAILED:
-        return error is not None and not error.startswith(NOT_PERSISTED)
+    if error is not None and status is ExecutionStatus.FAILED:
+        return not error.startswith(NOT_PERSISTED)
     return _PERSISTED[status]
 
 
@@ -242,7 +246,7 @@ def values_at(state: State, places: tuple[Place, ...]) -> tuple[object, ...] | N
     A Scale cannot tell of anything but replicas.
     """
     is_of_scale = len(state) <= 1 and places != (_REPLICAS_PLACE,)
-    return None if is_of_scale or not places else tuple(_look_up(state, p) for p in places)
+    return None if is_of_scale or not places else tuple([_look_up(state, p) for p in places])
 
 
 def _look_up(state: State, place: Place) -> object:

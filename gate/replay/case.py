@@ -6,9 +6,10 @@ from dataclasses import replace
 from gate.domain.actor import Actor
 from gate.domain.change import ActionType, Change, FieldChange, Operation, compare
 from gate.domain.context import read_context
+from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import Body, Request, metadata_of, text_map
 from gate.domain.seal import Seal
-from gate.domain.snapshot import REPLICAS, Field, Part, Snapshot, Value, take_snapshot
+from gate.domain.snapshot import REPLICAS, Field, Part, Section, Snapshot, Value
 from gate.replay.call import mapping
 from gate.replay.step import Step
 from gate.services.case import Case, open_case
@@ -16,14 +17,17 @@ from gate.services.case import Case, open_case
 _LISTINGS = ("template.containers", "template.initContainers")
 _THERE = Value(None, "there")
 
+_Known = Mapping[Field, Value]  # what is known of an object
+
 
 def open_step(step: Step, actor: Actor, *, seal: Seal) -> Case | None:
     """Return the case of an agent's step, or None where nothing is known to change."""
+    readings = Readings(seal)
     if not step.is_partial:
-        return open_case(_request_of(step), actor, cluster=step.key.cluster, seal=seal)
-    named = _snapshot_known(step.named or {}, seal)
-    held = _snapshot_known(step.before or {}, seal)
-    left = _snapshot_known(step.after or {}, seal)
+        return open_case(_request_of(step), actor, cluster=step.key.cluster, readings=readings)
+    named = _read_known(step.named or {}, readings)
+    held = _read_known(step.before or {}, readings)
+    left = _read_known(step.after or {}, readings)
     before = {field: value for field, value in held.items() if field in left or field in named}
     after = {field: value for field, value in left.items() if field in held or field in named}
     change = _compare_known(step, before, after)
@@ -35,8 +39,8 @@ def open_step(step: Step, actor: Actor, *, seal: Seal) -> Case | None:
         key=step.key,
         actor=actor,
         change=change,
-        before=before if is_known else None,
-        after=after,
+        before=Snapshot(Section(before)) if is_known else None,
+        after=Snapshot(Section(after)),
         context=read_context(
             before=_annotations(step.before) if step.before else {},
             after=_annotations(step.named),
@@ -97,14 +101,17 @@ def _request_of(step: Step) -> Request:
     )
 
 
-def _compare_known(step: Step, before: Snapshot, after: Snapshot) -> Change | None:
+def _compare_known(step: Step, before: _Known, after: _Known) -> Change | None:
     """Compare what is known; containers count as there on both sides, and directions as unknown."""
     there = {
         Field(Part.TEMPLATE, container, ""): _THERE
         for container in {field.container for field in (*before, *after)} - {""}
     }
     change = compare(
-        step.key.kind, step.operation, before={**before, **there}, after={**after, **there}
+        step.key.kind,
+        step.operation,
+        before=Snapshot(Section({**before, **there})),
+        after=Snapshot(Section({**after, **there})),
     )
     if change is None:
         return None
@@ -117,12 +124,12 @@ def _compare_known(step: Step, before: Snapshot, after: Snapshot) -> Change | No
     return change
 
 
-def _snapshot_known(body: Body, seal: Seal) -> Snapshot:
+def _read_known(body: Body, readings: Readings) -> _Known:
     """Return the fields that a part of an object has, without defaults for those it has not."""
     has_replicas = "replicas" in mapping(body.get("spec"))
     return {
         field: value
-        for field, value in take_snapshot(body, seal).items()
+        for field, value in take_snapshot(body, readings).items()
         if (field != REPLICAS or has_replicas)
         and field.name not in _LISTINGS
         and not (field.part is Part.IMAGE and value.compared == "")

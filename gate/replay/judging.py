@@ -105,7 +105,7 @@ def judge(
         trace=make_trace(case, history, action_id=action_id),
         change=case.change,
         history=history if labels is None else replace(history, labels=labels),
-        owners={} if owner is None else {(REPLICAS.container, REPLICAS.name): owner},
+        find_owners=lambda: {} if owner is None else {(REPLICAS.container, REPLICAS.name): owner},
     )
     decision = decide(candidate, policy)
     return Judgement(

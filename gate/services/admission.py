@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from weakref import WeakValueDictionary
+from functools import partial
 
 from gate.domain.actor import AgentRules, recognise
 from gate.domain.decision import Advice, Decision, decide
@@ -14,6 +13,7 @@ from gate.domain.detection import Candidate
 from gate.domain.message import Answer, answer_contention, answer_decision, repeat_allow
 from gate.domain.pattern import Mode
 from gate.domain.policy import Policy
+from gate.domain.reading import Readings
 from gate.domain.record import Recording, Repetition
 from gate.domain.reinvocation import find_earlier, may_repeat_allow
 from gate.domain.request import Request, owners_of
@@ -28,6 +28,7 @@ from gate.services.identifiers import RANDOM_BYTES, make_action_id, time_of
 from gate.services.outage import Outage, answer_failure
 from gate.services.policy import PolicyBook
 from gate.services.reviewed import Reviewed, Stage, describe_reviewed
+from gate.services.turns import Turns
 
 # What a last write needs before the deadline, in seconds, when the compare-and-set kept losing.
 _RESERVE = 0.5
@@ -82,9 +83,11 @@ class Admission:
         self._governed = governed
         self._effectiveness = effectiveness
         self._outage = outage
-        self._seal = seal
+        self._readings = Readings(seal)
         self._clock = clock
-        self._turns: WeakValueDictionary[WorkloadKey, asyncio.Lock] = WeakValueDictionary()
+        # Other replicas are kept apart by the compare-and-set; within one, racing for it would only
+        # cost every request its time.
+        self._turns = Turns[WorkloadKey]()
 
     async def review(self, request: Request, *, deadline: float) -> Reviewed:
         """Decide one request and record it before the deadline, a time of the loop's clock.
@@ -96,7 +99,7 @@ class Admission:
         case = (
             None
             if actor is None
-            else open_case(request, actor, cluster=self._governed.cluster, seal=self._seal)
+            else open_case(request, actor, cluster=self._governed.cluster, readings=self._readings)
         )
         if case is None:
             mode = policy.modes.holding_in(request.namespace)
@@ -116,16 +119,23 @@ class Admission:
 
     async def _review(self, review: _Review) -> Reviewed:
         latest = review.deadline - _RESERVE
-        async with self._turn(review.case.key, latest=latest) as has_turn:
-            if has_turn and not await self._catch_up(review):
-                return await self._give_way(review, await self._read(review))
-            while True:
-                candidate = await self._read(review)
-                reviewed = await self._decide(review, candidate) if has_turn else None
-                if reviewed is not None:
-                    return reviewed
-                if asyncio.get_running_loop().time() > latest:
-                    return await self._give_way(review, candidate)
+        if not await self._turns.take(review.case.key, latest=latest):
+            return await self._give_way(review, await self._read(review))
+        try:
+            return await self._review_in_turn(review, latest=latest)
+        finally:
+            self._turns.pass_on(review.case.key)
+
+    async def _review_in_turn(self, review: _Review, *, latest: float) -> Reviewed:
+        if not await self._catch_up(review):
+            return await self._give_way(review, await self._read(review))
+        while True:
+            candidate = await self._read(review)
+            reviewed = await self._decide(review, candidate)
+            if reviewed is not None:
+                return reviewed
+            if asyncio.get_running_loop().time() > latest:
+                return await self._give_way(review, candidate)
 
     async def _catch_up(self, review: _Review) -> bool:
         """Have the database take what waits of this workload; False where others kept it busy."""
@@ -135,38 +145,18 @@ class Admission:
             return False
         return True
 
-    @asynccontextmanager
-    async def _turn(self, key: WorkloadKey, *, latest: float) -> AsyncIterator[bool]:
-        """Let requests for one workload through one after another; False where it is too late.
-
-        Other replicas are kept apart by the compare-and-set; within one, racing for it would only
-        cost every request its time.
-        """
-        lock = self._turns.setdefault(key, asyncio.Lock())
-        try:
-            async with asyncio.timeout_at(latest):
-                await lock.acquire()
-        except TimeoutError:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
-
     async def _read(self, review: _Review) -> Candidate:
         case = review.case
         action_id = self._new_id()
+        now = time_of(action_id)
         question = Question(case.key, case.actor_name, case.context.correlation_id)
-        history = await self._histories.read(
-            question, now=time_of(action_id), deadline=review.database_deadline
-        )
-        self._outage.learn(history, now=time_of(action_id))
+        history = await self._histories.read(question, now=now, deadline=review.database_deadline)
+        self._outage.learn(history, now=now)
         return Candidate(
             trace=make_trace(case, history, action_id=action_id),
             change=case.change,
             history=history,
-            owners=owners_of(case.request.old),
+            find_owners=partial(owners_of, case.request.old),
             labels=case.label_sets,
         )
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 
 from gate.domain.actor import Actor
-from gate.domain.change import Change, compare, describe_state, digest_request
+from gate.domain.change import Change, compare, digest_request
 from gate.domain.context import Context, read_context
 from gate.domain.decision import Decision
 from gate.domain.detection import Candidate
+from gate.domain.reading import Readings, take_snapshot
 from gate.domain.record import Recording, build_detections, describe_decision
 from gate.domain.request import Request, metadata_of, text_map
-from gate.domain.seal import Seal
-from gate.domain.snapshot import Part, Snapshot, Value, take_snapshots
+from gate.domain.snapshot import Part, Snapshot, Value, describe_state
 from gate.domain.trace import ExecutionStatus, History, Sighting, Trace, Verdict
 from gate.domain.words import clean
 from gate.domain.workload import WorkloadKey
@@ -50,9 +50,10 @@ class Case:
         return tuple(text_map(metadata_of(body).get("labels")) for body in bodies)
 
 
-def open_case(request: Request, actor: Actor, *, cluster: str, seal: Seal) -> Case | None:
+def open_case(request: Request, actor: Actor, *, cluster: str, readings: Readings) -> Case | None:
     """Return the change an agent's request makes, or None where it makes none."""
-    before, after = take_snapshots(request.old, request.new, seal)
+    before = None if request.old is None else take_snapshot(request.old, readings)
+    after = None if request.new is None else take_snapshot(request.new, readings)
     change = compare(request.kind, request.operation, before=before, after=after)
     if change is None:
         return None
@@ -64,7 +65,9 @@ def open_case(request: Request, actor: Actor, *, cluster: str, seal: Seal) -> Ca
         change=change,
         before=before,
         after=after,
-        context=read_context(before=text_map(old), after=text_map(new)),
+        context=(
+            Context() if old == new else read_context(before=text_map(old), after=text_map(new))
+        ),
     )
 
 

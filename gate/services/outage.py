@@ -6,6 +6,7 @@ trace goes to the local spool, from where the database takes it over later.
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate
@@ -140,7 +141,7 @@ class Outage:
             trace=make_trace(case, history, action_id=action_id),
             change=case.change,
             history=history,
-            owners=owners_of(case.request.old),
+            find_owners=partial(owners_of, case.request.old),
             labels=case.label_sets,
         )
 

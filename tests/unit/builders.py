@@ -9,7 +9,7 @@ from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate, EvidenceKind, Response
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import PerNamespace, Policy
-from gate.domain.snapshot import REPLICAS, Snapshot, Value
+from gate.domain.snapshot import REPLICAS, Section, Snapshot, Value
 from gate.domain.trace import ExecutionStatus, History, OpenDetection, Sighting, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
 from tests.reviews import AGENT, next_uid
@@ -21,7 +21,7 @@ OPEN_UNTIL = minute(100)
 
 def hold(replicas: int | None) -> Snapshot | None:
     """Return the snapshot of an object with these replicas; None is no object."""
-    return None if replicas is None else {REPLICAS: Value(replicas, replicas)}
+    return None if replicas is None else Snapshot(Section({REPLICAS: Value(replicas, replicas)}))
 
 
 def make_trace(
@@ -106,7 +106,8 @@ def make_candidate(
         traces=earlier,
         detections=detections,
     )
-    return Candidate(trace, change, history, owners={("", "replicas"): owner} if owner else {})
+    owners = {("", "replicas"): owner} if owner else {}
+    return Candidate(trace, change, history, find_owners=lambda: owners)
 
 
 def series(*moves: tuple[float, int | None, int | None]) -> tuple[Trace, ...]:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from gate.domain.change import Operation, compare, describe_state, digest_request
+from gate.domain.change import Operation, compare, digest_request
 from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate, EvidenceKind
 from gate.domain.pattern import Pattern
-from gate.domain.snapshot import take_snapshot
+from gate.domain.reading import Readings, take_snapshot
+from gate.domain.snapshot import describe_state
 from gate.domain.trace import ExecutionStatus, History, OpenDetection, Sighting, Trace, Verdict
 from tests.reviews import AGENT, Body, make_body, next_uid
 from tests.timeline import SEAL, minute
@@ -56,8 +57,8 @@ def make_change(
         if after is None
         else Operation.UPDATE
     )
-    old = None if before is None else take_snapshot(hold(before), SEAL)
-    new = None if after is None else take_snapshot(hold(after), SEAL)
+    old = None if before is None else take_snapshot(hold(before), Readings(SEAL))
+    new = None if after is None else take_snapshot(hold(after), Readings(SEAL))
     change = compare(KEY.kind, operation, before=old, after=new)
     assert change is not None
     trace = Trace(

@@ -23,6 +23,7 @@ from gate.domain.pattern import (
     Strategy,
 )
 from gate.domain.policy import Policy
+from gate.domain.reading import Readings
 from gate.domain.record import NewDetection, build_detections
 from gate.domain.trace import (
     NOT_PERSISTED,
@@ -270,7 +271,7 @@ class Scene:
         )
         request = make_request(operation, old=old, new=new, subresource=subresource, user=actor)
         who = Actor(actor, rule="users", certainty=Certainty.PROVEN)
-        case = open_case(request, who, cluster="test", seal=SEAL)
+        case = open_case(request, who, cluster="test", readings=Readings(SEAL))
         assert case is not None, "an edit that changes nothing"
         return self._judge(case, key, at=at)
 

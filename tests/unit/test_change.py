@@ -11,10 +11,10 @@ from gate.domain.change import (
     Change,
     Operation,
     compare,
-    describe_state,
     digest_request,
 )
-from gate.domain.snapshot import RESTARTED_AT, take_snapshot
+from gate.domain.reading import Readings, take_snapshot
+from gate.domain.snapshot import RESTARTED_AT, describe_state
 from gate.domain.workload import Kind
 from tests.reviews import Body, make_body, make_scale
 from tests.timeline import SEAL
@@ -57,8 +57,8 @@ def compare_bodies(
     return compare(
         kind,
         Operation.UPDATE,
-        before=take_snapshot(old, SEAL),
-        after=take_snapshot(new, SEAL),
+        before=take_snapshot(old, Readings(SEAL)),
+        after=take_snapshot(new, Readings(SEAL)),
     )
 
 
@@ -152,7 +152,7 @@ def test_mixed_change_is_named_by_its_consequence() -> None:
 
 
 def test_creation_and_deletion_are_named_so() -> None:
-    held = take_snapshot(make_body(replicas=4), SEAL)
+    held = take_snapshot(make_body(replicas=4), Readings(SEAL))
 
     created = compare(Kind.DEPLOYMENT, Operation.CREATE, before=None, after=held)
     deleted = compare(Kind.DEPLOYMENT, Operation.DELETE, before=held, after=None)
@@ -189,7 +189,7 @@ def test_same_objects_are_no_change() -> None:
     [(None, 1), (0, 0), (1, 1), (2**31 - 1, 2**31 - 1), ("x", 1), (True, 1)],
 )
 def test_absent_replicas_of_an_object_are_one(replicas: object, counted: int) -> None:
-    state = describe_state(take_snapshot(make_body(replicas=replicas), SEAL))
+    state = describe_state(take_snapshot(make_body(replicas=replicas), Readings(SEAL)))
 
     assert state["replicas"] == counted
 
@@ -198,7 +198,7 @@ def test_absent_replicas_of_an_object_are_one(replicas: object, counted: int) ->
 def test_scale_leaves_out_no_replicas_where_there_are_none(replicas: int) -> None:
     scale = make_scale(make_body(replicas=replicas))
 
-    assert describe_state(take_snapshot(scale, SEAL)) == {"replicas": replicas}
+    assert describe_state(take_snapshot(scale, Readings(SEAL))) == {"replicas": replicas}
 
 
 def test_change_shows_values_and_amounts() -> None:
@@ -378,12 +378,12 @@ def test_request_is_told_by_operation_subresource_actor_and_old_values() -> None
 
 
 def test_state_keeps_capacity_images_and_strategy_and_digests_the_rest() -> None:
-    plain = describe_state(take_snapshot(make_body(), SEAL))
+    plain = describe_state(take_snapshot(make_body(), Readings(SEAL)))
     body = make_body()
     resources("limits", cpu="1")(body)
     set_container(args=["-v"])(body)
 
-    edited = describe_state(take_snapshot(body, SEAL))
+    edited = describe_state(take_snapshot(body, Readings(SEAL)))
 
     assert set(plain) == {"replicas", "containers", "selector", "digest", "metadata"}
     assert edited["containers"] == {"app": {"image": "web:1.0", "limits.cpu": "1"}}

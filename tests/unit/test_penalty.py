@@ -281,6 +281,21 @@ def test_penalty_only_decays_while_nothing_happens(
 
 
 @_bounded
+@given(_series, _occurrences, _values)
+def test_no_move_trips_a_fold_that_may_not_trip(
+    series: list[tuple[int, int]], occurrences: int, after: int
+) -> None:
+    damping = Damping(occurrences, timedelta(minutes=120))
+    for number in range(len(series)):
+        fold = make_fold(damping).take(moves_of(series[:number]))
+        at = fold.counted_at or minute(0)
+
+        steps = fold.take([Move(at, fold.value, after)]).steps[len(fold.steps) :]
+
+        assert fold.may_trip or not any(s.is_reversal and damping.trips(s.penalty) for s in steps)
+
+
+@_bounded
 @given(_series, _occurrences, st.integers(-300, 120))
 def test_reversal_is_tripped_until_the_admitted_second_and_not_from_it_on(
     series: list[tuple[int, int]], occurrences: int, offset: int

@@ -298,7 +298,7 @@ def test_overrides_of_one_workload_replace_the_patterns_thresholds() -> None:
 def test_limit_that_somebody_else_keeps_undoing_is_contested() -> None:
     turns = [(number, {LIMIT: "256Mi"}, {LIMIT: "512Mi"}) for number in (0, 10, 20)]
     owners = {("app", "limits.memory"): "argocd", ("app", "requests.memory"): "helm"}
-    candidate = replace(make_history(*turns), owners=owners)
+    candidate = replace(make_history(*turns), find_owners=lambda: owners)
 
     decision = decide(candidate, policy_of(RESOURCE_THRASHING))
 

@@ -1,18 +1,23 @@
 """Secrets never leave a snapshot; what is sealed still compares. No shape of an object raises."""
 
 import copy
+import gc
+import hmac
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.domain.change import Operation, compare, describe_state, digest_request
+from gate.domain.change import Operation, compare, digest_request
+from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import metadata_of, owners_of, text_map
 from gate.domain.seal import Seal
-from gate.domain.snapshot import RESTARTED_AT, take_snapshot
+from gate.domain.snapshot import RESTARTED_AT, describe_state
 from gate.domain.workload import Kind
 from tests.reviews import Body, make_body
 from tests.timeline import SEAL, make_request, minute, start_timeline
@@ -80,7 +85,7 @@ def says(words: object) -> bool:
 def test_planted_secrets_are_in_nothing_that_leaves_a_change(
     operation: Operation, before: Body
 ) -> None:
-    old, new = take_snapshot(before, SEAL), take_snapshot(plant(_SECRET), SEAL)
+    old, new = take_snapshot(before, Readings(SEAL)), take_snapshot(plant(_SECRET), Readings(SEAL))
     change = compare(Kind.DEPLOYMENT, operation, before=old, after=new)
     assert change is not None
 
@@ -109,7 +114,9 @@ async def test_planted_secrets_are_in_nothing_that_is_written_or_answered() -> N
 
 
 def test_every_planted_secret_is_a_change_when_it_changes() -> None:
-    old, new = (take_snapshot(plant(secret), SEAL) for secret in ("correct horse", _SECRET))
+    old, new = (
+        take_snapshot(plant(secret), Readings(SEAL)) for secret in ("correct horse", _SECRET)
+    )
 
     change = compare(Kind.DEPLOYMENT, Operation.UPDATE, before=old, after=new)
 
@@ -131,6 +138,30 @@ _OTHER_FIELDS = (
     *("annotations.example.com/token", "volumeClaimTemplates"),
     "annotations.kubectl.kubernetes.io/last-applied-configuration",
 )
+
+
+def test_what_is_remembered_of_an_object_holds_no_secret() -> None:
+    readings = Readings(SEAL)
+
+    take_snapshot(plant(_SECRET), readings)
+
+    held = list(texts_in(readings))
+    assert "web:1.0" in held
+    assert not any(_SECRET in text for text in held)
+
+
+def texts_in(start: object) -> Iterator[str]:
+    """Yield every text and every bytes that an object leads to, code apart."""
+    seen: dict[int, object] = {}
+    waiting = [start]
+    while waiting:
+        held = waiting.pop()
+        if id(held) in seen or isinstance(held, type | FunctionType | ModuleType):
+            continue
+        seen[id(held)] = held
+        if isinstance(held, str | bytes):
+            yield held if isinstance(held, str) else held.decode("latin-1")
+        waiting.extend(gc.get_referents(held))
 
 
 def test_key_of_a_seal_is_not_shown() -> None:
@@ -163,7 +194,7 @@ def test_anything_else_in_its_place_is_sealed(value: str) -> None:
 def restart_shown(value: str) -> object:
     body = make_body()
     body["spec"]["template"]["metadata"]["annotations"] = {RESTARTED_AT[0]: value}
-    snapshot = take_snapshot(body, SEAL)
+    snapshot = take_snapshot(body, Readings(SEAL))
     return next(v.shown for field, v in snapshot.items() if field.name == RESTARTED_AT[0])
 
 
@@ -183,6 +214,13 @@ def test_equal_values_seal_equal_and_different_ones_differ(one: object, other: o
     assert SEAL(one) == SEAL(copy.deepcopy(one))
     assert (SEAL(one) == SEAL(other)) is same
     assert one is None or SEAL(one) != _OTHER(one)
+
+
+@pytest.mark.parametrize("size", [32, 63, 64, 65, 100])
+def test_a_seal_is_the_beginning_of_an_hmac(size: int) -> None:
+    key = bytes(range(size))
+
+    assert Seal(key)("hunter2") == "hmac:" + hmac.digest(key, b'"hunter2"', "sha256").hex()[:32]
 
 
 def test_order_of_keys_does_not_matter_to_a_seal() -> None:
@@ -235,7 +273,7 @@ def test_no_shape_of_an_object_raises(
 ) -> None:
     if ordinary:
         new = with_paths({}, weird, at)
-    before, after = take_snapshot(old, SEAL), take_snapshot(new, SEAL)
+    before, after = take_snapshot(old, Readings(SEAL)), take_snapshot(new, Readings(SEAL))
 
     for operation in Operation:
         change = compare(Kind.DEPLOYMENT, operation, before=before, after=after)

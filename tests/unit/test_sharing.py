@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from gate.domain.canonical import digest, encode
 from gate.domain.change import Operation, compare
+from gate.domain.reading import Readings, take_snapshot
 from gate.domain.seal import Seal
-from gate.domain.snapshot import take_snapshot, take_snapshots
+from gate.domain.snapshot import describe_state
 from gate.domain.workload import Kind
 from gate.webhook.review import _AdmissionReview, _validate
 from tests.reviews import make_body, make_review
@@ -77,8 +78,9 @@ def test_snapshots_taken_together_are_those_taken_apart(
 ) -> None:
     new = edit(old, changes)
 
-    together = take_snapshots(old, new, SEAL)
-    apart = take_snapshot(old, SEAL), take_snapshot(new, SEAL)
+    readings = Readings(SEAL)
+    together = take_snapshot(old, readings), take_snapshot(new, readings)
+    apart = take_snapshot(old, Readings(SEAL)), take_snapshot(new, Readings(SEAL))
 
     assert together == apart
     for one, other in zip(together, apart, strict=True):
@@ -91,13 +93,60 @@ def test_snapshots_taken_together_are_those_taken_apart(
     ) == compare(Kind.DEPLOYMENT, Operation.UPDATE, before=apart[0], after=apart[1])
 
 
+@given(
+    seen=st.lists(bodies, min_size=2, max_size=6),
+    room=st.sampled_from([0, 5_000, 20_000, 2_000_000]),
+)
+def test_what_was_read_earlier_changes_nothing_in_what_is_read_later(
+    seen: list[dict[str, Any]], room: int
+) -> None:
+    readings = Readings(SEAL, room=room)
+
+    for body in [*seen, *seen]:
+        snapshot, alone = take_snapshot(body, readings), take_snapshot(body, Readings(SEAL))
+
+        assert [*snapshot] == [*alone]
+        assert [encode(value.shown) for value in snapshot.values()] == [
+            encode(value.shown) for value in alone.values()
+        ]
+        assert snapshot == alone
+        assert encode(describe_state(snapshot)) == encode(describe_state(alone))
+
+
+def test_a_part_is_read_again_only_after_it_had_to_make_room() -> None:
+    def name(number: int) -> dict[str, Any]:
+        return edit(make_body(), [(("metadata", "labels"), {"number": str(number)})])
+
+    readings = Readings(SEAL, room=10_000)
+    first = take_snapshot(name(0), readings)
+
+    for number in range(1, 100):
+        again = take_snapshot(name(number), readings)
+        assert sum(section in first.sections for section in again.sections) == 3
+    forgotten = take_snapshot(name(0), readings)
+
+    assert forgotten == first
+    assert sum(section in first.sections for section in forgotten.sections) == 3
+
+
+def test_a_part_that_there_is_no_room_for_at_all_is_read_every_time() -> None:
+    readings = Readings(SEAL, room=0)
+
+    one, other = take_snapshot(make_body(), readings), take_snapshot(make_body(), readings)
+
+    assert one == other
+    assert [section for section in one.sections if section in other.sections] == [one.sections[0]]
+    assert compare(Kind.DEPLOYMENT, Operation.UPDATE, before=one, after=other) is None
+
+
 def test_values_that_both_objects_hold_are_one_object() -> None:
     old = make_body(replicas=3)
 
-    before, after = take_snapshots(old, edit(old, [(("spec", "replicas"), 4)]), SEAL)
+    readings = Readings(SEAL)
 
-    assert before is not None
-    assert after is not None
+    before = take_snapshot(old, readings)
+    after = take_snapshot(edit(old, [(("spec", "replicas"), 4)]), readings)
+
     differing = [field.name for field in before if before[field] is not after[field]]
     assert differing == ["replicas"]
 
@@ -133,7 +182,7 @@ def test_values_are_encoded_alike_exactly_when_their_json_is(one: object, other:
     )
 )
 def test_a_body_is_validated_as_pydantic_does_it_in_one_go(value: object) -> None:
-    raw = json.dumps(value).encode()
+    raw = without_endless_numbers(json.dumps(value))
 
     assert outcome(_validate, raw) == outcome(validate_in_one_go, raw)
 
@@ -141,6 +190,16 @@ def test_a_body_is_validated_as_pydantic_does_it_in_one_go(value: object) -> Non
 @pytest.mark.parametrize("raw", [b"", b"{", b'{"kind": NaN}', b"\xff", b'{"a":1,"a":2}', b"[1,]"])
 def test_what_is_no_review_is_refused_in_the_same_words(raw: bytes) -> None:
     assert outcome(_validate, raw) == outcome(validate_in_one_go, raw)
+
+
+def without_endless_numbers(raw: str) -> bytes:
+    """Return JSON with numbers of 64 bits, as Kubernetes has them; longer ones lose digits."""
+
+    def shorten(text: str) -> float:
+        number = int(text)
+        return number if -(2**63) <= number < 2**64 else float(number)
+
+    return json.dumps(json.loads(raw, parse_int=shorten)).encode()
 
 
 def validate_in_one_go(raw: bytes) -> object:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from gate.domain.change import ActionType
 from gate.domain.detection import (
+    NOTHING,
     Binding,
     Candidate,
     EvidenceKind,
@@ -55,16 +56,16 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     Creations and changes of metadata are neither counted nor judged.
     """
     if candidate.trace.action_type in _HARMLESS:
-        return Examination()
+        return NOTHING
     since = candidate.now - pattern.window
+    if _has_own(candidate, since):
+        return NOTHING
     recent = [
         change for change in candidate.history.nearby if change.at >= since and _counts(change)
     ]
-    if any(_is_own(change, candidate) for change in recent):
-        return Examination()
     complete_since = candidate.history.nearby_since
     lacks = (HISTORY_CUT,) if complete_since is not None and complete_since > since else ()
-    if len({change.key for change in recent}) < _many(pattern):
+    if not _are_of_many(recent, _many(pattern)):
         return Examination(incomplete=lacks)
     recent.sort(key=lambda change: (change.at, change.action_id))
     trail = _join(recent, actor=candidate.trace.actor)
@@ -84,9 +85,7 @@ def respond_to_open(
         detection.actor == candidate.trace.actor
         and candidate.trace.action_type not in _HARMLESS
         and str(candidate.history.key) not in detection.spares
-        and not any(
-            _is_own(change, candidate) for change in candidate.history.nearby if _counts(change)
-        )
+        and not _has_own(candidate)
     )
     if not is_bound:
         return None
@@ -122,7 +121,7 @@ def _build(candidate: Candidate, pattern: Pattern, trail: _Trail, recent: list[N
             f"{len(trail.touched)} workloads changed in {describe_span(span)}, {unhealthy} left "
             f"unhealthy ({names}{more}), and {candidate.history.key.name} would be one more"
         ),
-        evidence={
+        describe=lambda: {
             "unhealthy_workloads": bearable,
             "workloads": many,
             "window_seconds": pattern.window.total_seconds(),
@@ -175,9 +174,25 @@ def _follow(recent: Iterable[Nearby]) -> _Trail:
     return _Trail(touched, unhealthy, frozenset(unknown), frozenset(touched))
 
 
-def _is_own(change: Nearby, candidate: Candidate) -> bool:
+def _has_own(candidate: Candidate, since: datetime | None = None) -> bool:
     """Tell whether the actor changed this very workload before."""
-    return change.key == candidate.history.key and change.actor == candidate.trace.actor
+    key, actor = candidate.history.key, candidate.trace.actor
+    name = key.name  # tells most keys apart, at less than the whole of them
+    for change in candidate.history.nearby:
+        is_own = change.key.name == name and change.actor == actor and change.key == key
+        if is_own and (since is None or change.at >= since) and _counts(change):
+            return True
+    return False
+
+
+def _are_of_many(changes: Iterable[Nearby], many: int) -> bool:
+    """Tell whether changes are of so many workloads at least."""
+    keys = set()
+    for change in changes:
+        keys.add(change.key)
+        if len(keys) >= many:
+            return True
+    return False
 
 
 def _counts(change: Nearby) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from gate.domain.alternation import examine_turns
 from gate.domain.capacity import capacity_fields, field_text, resource_fields
 from gate.domain.detection import (
+    NOTHING,
     Binding,
     Candidate,
     EvidenceKind,
@@ -37,6 +38,8 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     if capacity_fields(changed):
         examined.append(examine_turns(candidate, pattern))
     found = [finding for each in examined for finding in each.findings]
+    if not found and not any(each.incomplete for each in examined):
+        return NOTHING
     alike = [
         [finding for finding in found if (finding.response, finding.evidence_kind) == sort]
         for sort in _ORDER
@@ -82,7 +85,7 @@ def _merge(findings: Sequence[Finding]) -> Finding:
         fields=_unite(finding.fields for finding in (first, *others)),
         until=max(finding.until for finding in findings),
         summary=f"{first.summary}; likewise {_list([other.fields[0] for other in others])}",
-        evidence={
+        describe=lambda: {
             **first.evidence,
             "by_field": {finding.fields[0]: finding.evidence for finding in (first, *others)},
         },

@@ -1,6 +1,6 @@
 """Replicas that go up and down: reversals by agents, and agents undone by somebody else."""
 
-from gate.domain.detection import Binding, Candidate, Examination
+from gate.domain.detection import NOTHING, Binding, Candidate, Examination
 from gate.domain.pattern import Pattern
 from gate.domain.reversal import bind_field, examine_field
 from gate.domain.snapshot import REPLICAS
@@ -10,7 +10,7 @@ from gate.domain.trace import OpenDetection
 def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     """Judge a change of replicas by the pattern's thresholds."""
     if candidate.change.find(REPLICAS) is None:
-        return Examination()
+        return NOTHING
     return examine_field(candidate, pattern, REPLICAS)
 
 

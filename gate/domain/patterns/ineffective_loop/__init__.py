@@ -37,12 +37,12 @@ def examine(candidate: Candidate, pattern: Pattern) -> Examination:
     if candidate.is_stale:
         return Examination(incomplete=(Lack.STALE,))
     loop = open_loop(candidate, pattern)
-    results = [rule(loop) for rule in _RULES]
+    results = [result for rule in _RULES if (result := rule(loop)) is not None]
     lacks = [result for result in results if isinstance(result, Lack)]
     if loop.unconfirmed:
         lacks.append(Lack.UNCONFIRMED)
     return Examination(
-        findings=tuple(result for result in results if isinstance(result, Finding)),
+        findings=tuple([result for result in results if isinstance(result, Finding)]),
         incomplete=tuple(dict.fromkeys(lacks)),
     )
 

@@ -28,20 +28,19 @@ def find_ineffective(loop: Loop) -> Finding | Lack | None:
     """
     threshold = loop.effectiveness_threshold
     direction = direction_of(loop.trace)
+    kind, alert = loop.trace.action_type, loop.trace.alert
     alike = [
         trace
         for trace in loop.earlier
-        if trace.action_type is loop.trace.action_type
-        and trace.alert == loop.trace.alert
-        and direction_of(trace) == direction
+        if trace.action_type is kind and trace.alert == alert and direction_of(trace) == direction
     ]
+    if all(trace.score is None for trace in alike):
+        return Lack.NO_SCORE if loop.counted(loop.window, alike) else None
     assessed = [trace for trace in alike if trace.score is not None]
     in_a_row = takewhile(lambda t: t.score is not None and t.score < threshold, assessed[::-1])
-    within = {trace.action_id for trace in loop.counted(loop.window)}
-    failed = [trace for trace in in_a_row if trace.action_id in within][::-1]
+    failed = loop.counted(loop.window, list(in_a_row)[::-1])
     if len(failed) < loop.occurrences:
-        is_blind = not assessed and any(trace.action_id in within for trace in alike)
-        return Lack.NO_SCORE if is_blind else None
+        return None
     scores = ", ".join(f"{trace.score:.2f}" for trace in failed[-_SCORES_AT_MOST:])
     return build_finding(
         loop,
@@ -105,6 +104,8 @@ def find_churn(loop: Loop) -> Finding | None:
     twice as many changes came as are too many.
     """
     needed, window = loop.thresholds.churn_occurrences, loop.thresholds.churn_window
+    if len(loop.earlier) + 1 < needed:
+        return None
     series = loop.counted(window)
     if len(series) + 1 < needed:
         return None

@@ -74,11 +74,13 @@ class Loop:
         """Tell whether a change lies no further back than a window."""
         return self.candidate.now - trace.seen.at <= window
 
-    def counted(self, window: timedelta) -> list[Trace]:
+    def counted(self, window: timedelta, among: Sequence[Trace] | None = None) -> list[Trace]:
         """Return the changes within a window that agents answer for: no person approved them."""
         since = self.candidate.now - window
         return [
-            trace for trace in self.earlier if trace.approval is None and trace.seen.at >= since
+            trace
+            for trace in (self.earlier if among is None else among)
+            if trace.approval is None and trace.seen.at >= since
         ]
 
     def span_since(self, traces: Sequence[Trace]) -> timedelta:
@@ -99,17 +101,15 @@ def open_loop(candidate: Candidate, pattern: Pattern) -> Loop:
         limits.identical_window,
         limits.churn_window,
     )
-    first = next(
-        (i for i, trace in enumerate(traces) if candidate.now - trace.seen.at <= reach), len(traces)
-    )
+    since = candidate.now - reach
+    first = next((i for i, trace in enumerate(traces) if trace.seen.at >= since), len(traces))
     judged = judge_effects(traces[first:], None, candidate=candidate.trace)
+    unknown, refuted = Effect.UNKNOWN, Effect.DID_NOT
     return Loop(
         candidate=candidate,
         pattern=pattern,
-        earlier=tuple(trace for trace, effect in judged if effect is not Effect.DID_NOT),
-        unconfirmed=frozenset(
-            trace.action_id for trace, effect in judged if effect is Effect.UNKNOWN
-        ),
+        earlier=tuple([trace for trace, effect in judged if effect is not refuted]),
+        unconfirmed=frozenset([trace.action_id for trace, effect in judged if effect is unknown]),
     )
 
 
@@ -160,7 +160,7 @@ def build_finding(
         confidence=round(seen / (seen + needed), 3),
         severity=Severity.CRITICAL if seen >= 2 * needed else Severity.WARNING,
         summary=summary,
-        evidence={
+        describe=lambda: {
             "seen": seen,
             "needed": needed,
             **evidence,
