@@ -11,7 +11,10 @@ from gate.errors import GateError, StorageUnavailableError
 from gate.postgres.failures import is_about_rows, raise_unavailable
 
 AT_MOST = 64
-IN_FLIGHT = 2
+IN_FLIGHT = 3
+# So many go together at any time; of more, each batch takes its share, so that some are dealt with
+# here while PostgreSQL has others. Larger batches, and fewer, would leave both idle in turn.
+_FEW = 16
 
 # The outcome of those whose deadline came first.
 _LATE: Final = TimeoutError()
@@ -41,7 +44,7 @@ _Batch: TypeAlias = Sequence[_Waiter[_Item, _Answer]]
 
 
 class Batches(Generic[_Item, _Answer]):
-    """Runs items in batches of at most 64, two batches at once; with one caller nothing waits.
+    """Runs items in batches of at most 64, three at once; with one caller nothing waits.
 
     With `turn_of`, items of one turn never run at the same time, and locks may be waited for: a
     batch then has half of the time that is left, so that its items can still go one by one. An
@@ -130,10 +133,12 @@ class Batches(Generic[_Item, _Answer]):
         """Take the first items whose turn it is out of the queue, and drop those given up."""
         batch: list[_Waiter[_Item, _Answer]] = []
         left: list[_Waiter[_Item, _Answer]] = []
+        room = min(max(_FEW, math.ceil(len(self._queue) / IN_FLIGHT)), AT_MOST)
         for waiter in self._queue:
             if waiter.outcome.done():
                 continue
-            if waiter.turn not in self._taken and _has_room(batch, waiter):
+            has_room = len(batch) < room and (not batch or _may_join(batch, waiter))
+            if has_room and waiter.turn not in self._taken:
                 batch.append(waiter)
                 if waiter.turn is not None:
                     self._taken.add(waiter.turn)
@@ -180,7 +185,5 @@ class Batches(Generic[_Item, _Answer]):
         return is_about_rows(error.__cause__) or (is_timeout and self._turn_of is not None)
 
 
-def _has_room(batch: _Batch[_Item, _Answer], waiter: _Waiter[_Item, _Answer]) -> bool:
-    if not batch:
-        return True
-    return len(batch) < AT_MOST and not waiter.goes_alone and not batch[0].goes_alone
+def _may_join(batch: _Batch[_Item, _Answer], waiter: _Waiter[_Item, _Answer]) -> bool:
+    return not waiter.goes_alone and not batch[0].goes_alone
