@@ -14,7 +14,7 @@ from gate.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 # How many objects may come to be, beyond those that went, before cycles among them are looked for.
-_YOUNG_OBJECTS = 10_000
+_YOUNG_OBJECTS = 2_000
 
 
 async def run_serve() -> None:

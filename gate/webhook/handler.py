@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
+from functools import partial
 from http import HTTPMethod, HTTPStatus
 
 import structlog
@@ -81,7 +82,9 @@ class _Webhook:
             return self._reject(rejection)
         reviewed = await self._review(review, deadline)
         body = render_response(reviewed.answer, review)
-        self._account(review, reviewed, took=time.perf_counter() - received)
+        took = time.perf_counter() - received
+        # The answer goes out first: nobody waits for what is counted and logged.
+        loop.call_soon(partial(self._account, review, reviewed, took=took))
         return web.Response(body=body, content_type=_JSON)
 
     def _authenticate(self, given: str) -> None:
