@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import Body, metadata_of, owners_of
-from gate.domain.seal import Seal
 from gate.domain.snapshot import describe_state
 from gate.domain.trace import State
 from gate.domain.workload import Kind, WorkloadKey
@@ -71,7 +70,7 @@ class Observation:
 
 
 def observe(
-    body: Body, *, cluster: str, kind: Kind, at: datetime, seal: Seal, is_next: bool
+    body: Body, *, cluster: str, kind: Kind, at: datetime, readings: Readings, is_next: bool
 ) -> Observation:
     """Return what a Deployment or StatefulSet shows; values that may be secret are sealed."""
     metadata = metadata_of(body)
@@ -81,7 +80,7 @@ def observe(
         uid=str(metadata.get("uid")),
         resource_version=str(metadata.get("resourceVersion")),
         generation=_number(metadata, "generation"),
-        state=describe_state(take_snapshot(body, Readings(seal))),
+        state=describe_state(take_snapshot(body, readings)),
         rollout=_read_rollout(body, kind),
         owners=owners_of(body),
         is_next=is_next,

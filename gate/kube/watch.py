@@ -14,6 +14,7 @@ import structlog
 from kubernetes_asyncio import client
 
 from gate.domain.observation import Observation, observe
+from gate.domain.reading import Readings
 from gate.domain.request import Body, metadata_of
 from gate.domain.seal import Seal
 from gate.domain.workload import Kind, WorkloadKey
@@ -73,7 +74,7 @@ class WorkloadWatch:
         """Watch a cluster that is called `name` in workload keys."""
         self._api = client.AppsV1Api(cluster.api)
         self._name = name
-        self._seal = seal
+        self._readings = Readings(seal)
         self._clock = clock
         self._metrics = metrics
         self._limits = limits
@@ -213,7 +214,7 @@ class WorkloadWatch:
             cluster=self._name,
             kind=kind,
             at=self._clock(),
-            seal=self._seal,
+            readings=self._readings,
             is_next=is_next,
         )
 

@@ -8,7 +8,6 @@ from gate.domain.change import ActionType, Change, FieldChange, Operation, compa
 from gate.domain.context import read_context
 from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import Body, Request, metadata_of, text_map
-from gate.domain.seal import Seal
 from gate.domain.snapshot import REPLICAS, Field, Part, Section, Snapshot, Value
 from gate.replay.call import mapping
 from gate.replay.step import Step
@@ -20,9 +19,8 @@ _THERE = Value(None, "there")
 _Known = Mapping[Field, Value]  # what is known of an object
 
 
-def open_step(step: Step, actor: Actor, *, seal: Seal) -> Case | None:
+def open_step(step: Step, actor: Actor, *, readings: Readings) -> Case | None:
     """Return the case of an agent's step, or None where nothing is known to change."""
-    readings = Readings(seal)
     if not step.is_partial:
         return open_case(_request_of(step), actor, cluster=step.key.cluster, readings=readings)
     named = _read_known(step.named or {}, readings)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gate.domain.actor import AgentRules, recognise
 from gate.domain.policy import Policy
+from gate.domain.reading import Readings
 from gate.domain.seal import MINIMUM_KEY_BYTES, Seal
 from gate.domain.workload import WorkloadKey
 from gate.replay.call import Call, Verb, mapping, name_of, text
@@ -55,7 +56,7 @@ class Replay:
         self.memories = tuple(Memory() for _ in policies)
         self._policies = policies
         self._agents = agents
-        self._seal = Seal(secrets.token_bytes(MINIMUM_KEY_BYTES))
+        self._readings = Readings(Seal(secrets.token_bytes(MINIMUM_KEY_BYTES)))
 
     @property
     def forgotten(self) -> int:
@@ -84,7 +85,7 @@ class Replay:
             self.counts.gaps[advanced.gap] += 1
         if advanced.step is None:
             return None
-        case = open_step(advanced.step, actor, seal=self._seal)
+        case = open_step(advanced.step, actor, readings=self._readings)
         return None if case is None else self._judge(advanced.step, case)
 
     def _judge(self, step: Step, case: Case) -> Decided:
