@@ -4,7 +4,6 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable
-from functools import partial
 from http import HTTPMethod, HTTPStatus
 
 import structlog
@@ -84,7 +83,7 @@ class _Webhook:
         body = render_response(reviewed.answer, review)
         took = time.perf_counter() - received
         # The answer goes out first: nobody waits for what is counted and logged.
-        loop.call_soon(partial(self._account, review, reviewed, took=took))
+        loop.call_soon(lambda: self._account(review, reviewed, took=took))
         return web.Response(body=body, content_type=_JSON)
 
     def _authenticate(self, given: str) -> None:
@@ -125,6 +124,15 @@ class _Webhook:
 
     def _account(self, review: Request | Ungoverned, reviewed: Reviewed, *, took: float) -> None:
         """Count an answered review, and write its one line."""
+        try:
+            self._count(review, reviewed, took=took)
+            _log_admission(review, reviewed, took=took)
+        except Exception as error:  # noqa: BLE001 - the loop would show what was asked
+            log.error(  # noqa: TRY400 - a traceback may quote secrets
+                "admission.unaccounted", exception=type(error).__name__, where=find_origin(error)
+            )
+
+    def _count(self, review: Request | Ungoverned, reviewed: Reviewed, *, took: float) -> None:
         metrics = self._metrics
         kind = review.kind if isinstance(review, Request) else None
         metrics.duration.observe(took)
@@ -139,7 +147,6 @@ class _Webhook:
             metrics.failures.labels(reviewed.stage).inc()
         elif kind is not None and reviewed.actor is None:
             metrics.unrecognised.inc()
-        _log_admission(review, reviewed, took=took)
 
 
 def _token_in(path: str) -> str:

@@ -45,9 +45,13 @@ def make_probe_handler(
     async def answer(http: web.BaseRequest) -> web.Response:
         tell = pages.get(http.path)
         if tell is None:
-            raise web.HTTPNotFound
+            return web.Response(status=HTTPStatus.NOT_FOUND, text="404: Not Found\n")
         if http.method not in _METHODS:
-            raise web.HTTPMethodNotAllowed(http.method, _METHODS)
+            return web.Response(
+                status=HTTPStatus.METHOD_NOT_ALLOWED,
+                text="405: Method Not Allowed\n",
+                headers={"Allow": ",".join(_METHODS)},
+            )
         return tell()
 
     return answer

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from gate.domain.actor import Identity
 from gate.domain.change import Operation
@@ -119,9 +118,9 @@ def _read(raw: bytes) -> tuple[_Request, tuple[str, ...]]:
 
 
 def _validate(raw: bytes) -> _Request:
-    """Parse and validate apart, which takes half of the time that both at once do."""
+    """Parse and validate apart, which takes two thirds of the time that both at once do."""
     try:
-        return _AdmissionReview.model_validate(orjson.loads(raw)).request
+        return _AdmissionReview.model_validate(from_json(raw)).request
     except ValueError:
         # Only this says what is wrong in the terms of JSON.
         return _AdmissionReview.model_validate_json(raw).request

@@ -5,6 +5,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from http import HTTPStatus
 from typing import TypeAlias
 
 from aiohttp import HttpVersion11, web
@@ -96,20 +97,22 @@ class Server:
 
     async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and tell the client where it is to connect anew."""
-        if "Expect" in http.headers:
-            await _invite_body(http)
-        response = await self._handler(http)
+        refusal = await _invite_body(http) if "Expect" in http.headers else None
+        response = refusal or await self._handler(http)
         if self._is_draining or self._chance() * _ANSWERS_PER_CONNECTION < 1:
             response.force_close()
         return response
 
 
-async def _invite_body(http: web.BaseRequest) -> None:
-    """Have a client that asked first send its body."""
+async def _invite_body(http: web.BaseRequest) -> web.Response | None:
+    """Have a client that asked first send its body; return what refuses it another wish."""
     if http.version < HttpVersion11:
-        return
+        return None
     if http.headers["Expect"].lower() != "100-continue":
-        raise web.HTTPExpectationFailed
+        return web.Response(
+            status=HTTPStatus.EXPECTATION_FAILED, text="only 100-continue can be expected here\n"
+        )
     await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # The answer itself has not begun: what fails from here on can still be told.
     http.writer.output_size = 0
+    return None

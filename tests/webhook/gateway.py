@@ -15,7 +15,7 @@ from aiohttp import web
 from gate.domain.pattern import Mode, Pattern, PatternType, Strategy
 from gate.domain.policy import FailureMode
 from gate.domain.seal import Seal
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.spool.absent import AbsentSpool
 from gate.telemetry import Metrics
 from gate.webhook.handler import make_review_handler

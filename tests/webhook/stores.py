@@ -6,7 +6,7 @@ from datetime import datetime
 from gate.domain.record import Write
 from gate.domain.trace import History
 from gate.errors import MissingPartitionError, StorageUnavailableError
-from gate.ports import Question
+from gate.ports.histories import Question
 from tests.fakes.histories import MemoryHistories
 
 SECRET_OF_A_BUG = "s3cret-inside-an-exception"  # noqa: S105 - planted, to be looked for

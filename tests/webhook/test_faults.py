@@ -98,6 +98,23 @@ async def test_bug_admits_with_a_warning_and_is_never_a_500(authority: TestAutho
     assert admission["event"] == "admission.undecided"
 
 
+async def test_answer_stands_though_it_cannot_be_counted(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: float) -> None:
+        raise RuntimeError("s3cr3t")
+
+    monkeypatch.setattr(gateway.metrics.duration, "observe", fail)
+
+    with structlog.testing.capture_logs() as lines:
+        reply = await gateway.send(StoredWorkload().scale(3))
+
+    assert reply.is_allowed
+    (line,) = lines
+    assert (line["event"], line["exception"]) == ("admission.unaccounted", "RuntimeError")
+    assert "s3cr3t" not in repr(line)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gate.domain.actor import AgentRules
 from gate.domain.request import Request
 from gate.domain.seal import Seal
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.spool.absent import AbsentSpool
 from gate.webhook.rejection import RejectedRequestError
 from gate.webhook.response import render_response

@@ -235,6 +235,20 @@ async def test_client_that_expects_anything_else_is_refused(
         head = await connection.reader.readuntil(b"\r\n\r\n")
 
     assert head.startswith(b"HTTP/1.1 417 Expectation Failed\r\n")
+    assert b"s3cret" not in head
+
+
+async def test_client_that_is_refused_is_sent_elsewhere_like_any_other(
+    authority: TestAuthority,
+) -> None:
+    async with (
+        running_gateway(authority, chance=0.0009) as gateway,
+        connected(gateway, authority) as connection,
+    ):
+        connection.send_head("Expect: s3cret")
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+
+    assert b"\r\nConnection: close\r\n" in head
 
 
 async def test_body_that_arrives_bit_by_bit_is_put_together(
