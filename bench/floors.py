@@ -22,12 +22,12 @@ from gate.app.admitting import Pools, build_admitting
 from gate.domain.seal import Seal
 from gate.domain.trace import Verdict
 from gate.pki.serving import ServingPair
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.postgres import documents
 from gate.services.admission import Admission, Governed
 from gate.services.clock import utc_now
 from gate.services.readiness import Readiness
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.telemetry import Metrics
 from gate.webhook.review import Ungoverned, parse_review
 

@@ -13,7 +13,7 @@ from bench.floors import time_statements
 from bench.load import Fared, Run
 from bench.reviews import Kind, Pool
 from bench.stage import Generator, Server, Stage
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 
 CEILING: Final = "ceiling"
 GATE: Final = "gate"

@@ -20,7 +20,7 @@ from bench.load import Fared, Run, Target
 from gate.pki.files import write_file, write_pair
 from gate.pki.issuance import issue_authority, issue_leaf
 from gate.services.clock import utc_now
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from testbed.component import Component, die_with_parent, running
 
 HOST: Final = "127.0.0.1"

@@ -8,7 +8,9 @@ from gate.domain.effectiveness import EffectivenessTable
 from gate.domain.pattern import Pattern
 from gate.domain.seal import Seal
 from gate.policy.file import parse_policy
-from gate.ports import DeclaredModes, Histories, PolicyListing, Spool
+from gate.ports.histories import Histories
+from gate.ports.policy import DeclaredModes, PolicyListing
+from gate.ports.spool import Spool
 from gate.services.admission import Admission, Governed
 from gate.services.detections import DetectionBook
 from gate.services.effectiveness import EffectivenessBook

@@ -17,7 +17,8 @@ from gate.domain.request import Request
 from gate.domain.seal import Seal
 from gate.domain.trace import Verdict
 from gate.domain.workload import Kind
-from gate.ports import DeclaredModes, Spool
+from gate.ports.policy import DeclaredModes
+from gate.ports.spool import Spool
 from gate.services.admission import Admission
 from gate.services.reviewed import Reviewed
 from gate.spool.absent import AbsentSpool

@@ -25,7 +25,7 @@ from gate.services.policy import PolicyBook
 from gate.services.policy_keeper import PolicyKeeper
 from gate.services.readiness import Readiness
 from gate.services.tasks import owned_tasks, run_apart
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.telemetry import Metrics
 from gate.webhook.handler import make_review_handler
 from gate.webhook.probes import make_probe_handler

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gate.domain.seal import Seal
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.postgres.detections import PostgresDetections
 from gate.postgres.effectiveness import PostgresEffectiveness
 from gate.postgres.histories import PostgresHistories
@@ -18,7 +18,7 @@ from gate.services.outage import Outage
 from gate.services.policy import PolicyBook
 from gate.services.readiness import Readiness
 from gate.services.spooling import SpoolKeeper
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.spool.absent import AbsentSpool
 from gate.spool.store import FileSpool
 from gate.telemetry import Metrics

@@ -13,7 +13,7 @@ from gate.services.partitions import PartitionKeeper
 from gate.services.policy_keeper import PolicyKeeper
 from gate.services.preparation import prepare_database, require_current
 from gate.services.readiness import Readiness
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.telemetry import Metrics
 
 # Backed off eight times after failures, this is still once a day.

@@ -9,7 +9,7 @@ from gate.services.certificates import CertificateKeeper
 from gate.services.clock import utc_now
 from gate.services.every import every
 from gate.services.tokens import PathTokens
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.telemetry import Metrics
 
 # Files are small and local: what was replaced is served within seconds.

@@ -24,7 +24,7 @@ from gate.services.journal import Journal
 from gate.services.leadership import Leadership
 from gate.services.outcomes import OutcomeKeeper
 from gate.services.tallies import TallyKeeper
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

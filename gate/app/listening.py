@@ -10,7 +10,7 @@ import structlog
 
 from gate.errors import SettingsError
 from gate.services.readiness import Readiness
-from gate.settings import ServeSettings
+from gate.settings.knobs import ServeSettings
 from gate.webhook.server import Handler, Server
 
 log = structlog.get_logger(__name__)

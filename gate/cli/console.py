@@ -15,7 +15,8 @@ from gate.errors import StorageUnavailableError
 from gate.postgres.policy import PostgresPolicy
 from gate.postgres.pool import close_pool, open_pool
 from gate.postgres.reports import PostgresReports
-from gate.settings import AdmissionSettings, load_settings
+from gate.settings.knobs import AdmissionSettings
+from gate.settings.loading import load_settings
 
 _CLOSE_WITHIN = 5  # seconds
 

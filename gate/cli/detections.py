@@ -7,7 +7,7 @@ from gate.domain.pattern import Mode
 from gate.domain.policy import PerNamespace
 from gate.domain.words import escape
 from gate.policy.version import hold_modes
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.postgres.reports import AT_MOST
 from gate.services.clock import utc_now
 

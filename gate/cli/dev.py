@@ -28,13 +28,8 @@ from gate.postgres.embedded import EmbeddedServer
 from gate.postgres.schema import migrate
 from gate.services.clock import utc_now
 from gate.services.tokens import read_tokens
-from gate.settings import (
-    AdmissionSettings,
-    Agents,
-    ServeSettings,
-    find_dsn_source,
-    load_settings,
-)
+from gate.settings.knobs import AdmissionSettings, Agents, ServeSettings
+from gate.settings.loading import find_dsn_source, load_settings
 from gate.telemetry import configure_logging
 
 CONFIGURATION = "gate-dev"

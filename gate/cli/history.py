@@ -10,11 +10,12 @@ import orjson
 from gate.cli.arguments import Output, parse_reference, parse_span
 from gate.domain.words import describe_span, escape
 from gate.domain.workload import WorkloadKey
-from gate.ports import HistoryRow
+from gate.ports.traces import HistoryRow
 from gate.postgres.pool import close_pool, open_pool
 from gate.postgres.traces import PostgresTraces
 from gate.services.clock import utc_now
-from gate.settings import Settings, load_settings
+from gate.settings.knobs import Settings
+from gate.settings.loading import load_settings
 
 _CLOSE_WITHIN = 5  # seconds
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from gate.domain.pattern import Mode
 from gate.domain.words import escape
 from gate.domain.workload import WorkloadKey
-from gate.ports import HistoryRow
+from gate.ports.traces import HistoryRow
 
 _NARROWEST = 100
 _CHANGES_SHOWN = 3

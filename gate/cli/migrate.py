@@ -1,7 +1,8 @@
 """`gate migrate`: brings the database to the schema this release needs, or says what it lacks."""
 
 from gate.postgres.schema import find_pending, migrate
-from gate.settings import Settings, load_settings
+from gate.settings.knobs import Settings
+from gate.settings.loading import load_settings
 
 
 async def run_migrate() -> None:

@@ -30,7 +30,7 @@ from gate.replay.row import Row
 from gate.replay.run import Replay
 from gate.replay.summary import Summary
 from gate.replay.timeline import Timelines
-from gate.settings import Agents
+from gate.settings.knobs import Agents
 
 DIFFERS = 3
 _DEFAULT_POLICY = b"{}"

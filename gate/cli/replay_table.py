@@ -17,18 +17,18 @@ from gate.replay.report import (
     describe_result,
     list_notes,
 )
-from gate.replay.row import Severity
+from gate.replay.row import Disposition
 from gate.replay.summary import Line
 
 _NARROWEST = 130
 _NAME_WIDTH = 27
 _LINES_AT_MOST = 40
 _DIFFERENCES_AT_MOST = 60
-_EFFECTS = {
-    Severity.ADMITS: "admits",
-    Severity.WARNS: "admits",
-    Severity.WOULD_REFUSE: "would refuse (audit)",
-    Severity.REFUSES: "refuses",
+_DISPOSITIONS = {
+    Disposition.ADMITS: "admits",
+    Disposition.WARNS: "admits",
+    Disposition.WOULD_REFUSE: "would refuse (audit)",
+    Disposition.REFUSES: "refuses",
 }
 
 
@@ -108,8 +108,8 @@ def _describe(difference: Difference) -> tuple[Text, ...]:
         _name(first.workload),
         _name(first.actor),
         Text(f"{escape(first.action_type)}\n{escape(pattern)}"),
-        Text(_EFFECTS[first.severity]),
-        Text(_EFFECTS[second.severity], style=style),
+        Text(_DISPOSITIONS[first.disposition]),
+        Text(_DISPOSITIONS[second.disposition], style=style),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict
 import structlog
 
 from gate.app import Running, run
-from gate.settings import ServeSettings, load_settings
+from gate.settings.knobs import ServeSettings
+from gate.settings.loading import load_settings
 from gate.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)

@@ -26,7 +26,7 @@ from gate.domain.reversal import (
     deadband_of,
     is_warned_increase,
     limit_to_name,
-    open_case,
+    open_field_case,
 )
 from gate.domain.snapshot import REPLICAS
 from gate.domain.trace import Trace, Verdict
@@ -182,7 +182,7 @@ def _suggestions_of(trace: Trace) -> Iterator[object]:
 def _report(candidate: Candidate, pattern: Pattern, turns: _Turns) -> Finding:
     *earlier, own = turns.pulls
     fields = capacity_fields(candidate.trace.changed)
-    opened = [open_case(candidate, pattern, field) for field in fields]
+    opened = [open_field_case(candidate, pattern, field) for field in fields]
     cases = [case for case in opened if case is not None and case.direction != 0]
     warned = all(map(is_warned_increase, cases))
     span = max(own.at - earlier[0].at, timedelta(0))

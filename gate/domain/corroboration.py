@@ -15,9 +15,9 @@ from gate.domain.move import Move
 from gate.domain.observation import ordinal
 from gate.domain.snapshot import RESTARTED_AT, Field
 from gate.domain.trace import (
-    Place,
     Sighting,
     State,
+    StatePath,
     Trace,
     Verdict,
     number_in,
@@ -172,14 +172,14 @@ class _Claim(NamedTuple):
 
     trace: Trace
     aspect: Aspect
-    places: tuple[Place, ...]
+    paths: tuple[StatePath, ...]
     left: object
 
     def find_in(self, state: State) -> object:
         """Return what a state holds there; None where it cannot tell."""
         if self.aspect is not None:
             return number_in(state, self.aspect)
-        return values_at(state, self.places)
+        return values_at(state, self.paths)
 
     def is_met_by(self, state: State) -> bool:
         """Tell whether a state holds what the change was to leave."""
@@ -195,9 +195,9 @@ class _Claim(NamedTuple):
 def _claim_of(trace: Trace, aspect: Aspect) -> _Claim:
     if aspect is not None:
         return _Claim(trace, aspect, (), trace.after(aspect))
-    places = trace.places
-    left = None if trace.state_after is None else values_at(trace.state_after, places)
-    return _Claim(trace, aspect, places, _NOWHERE if left is None else left)
+    paths = trace.paths
+    left = None if trace.state_after is None else values_at(trace.state_after, paths)
+    return _Claim(trace, aspect, paths, _NOWHERE if left is None else left)
 
 
 def _find_next_states(chain: Sequence[Trace]) -> list[State | None]:

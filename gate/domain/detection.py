@@ -54,7 +54,9 @@ class Candidate:
     trace: Trace
     change: Change
     history: History
-    find_owners: Callable[[], Mapping[tuple[str, str], str]] = field(default=dict, repr=False)
+    find_owners: Callable[[], Mapping[tuple[str, str], str]] = field(
+        default=dict, repr=False, compare=False
+    )
     labels: tuple[Mapping[str, str], ...] = ()
 
     @property

@@ -71,19 +71,19 @@ class Deadband:
     relative: float
 
     def ignores(self, reference: int, after: int) -> bool:
-        """Tell whether a step from the reference is too small to count.
+        """Tell whether a difference from the reference is too small to count.
 
         The smaller of both values is the measure, so that ups and downs count alike.
         """
-        step = abs(after - reference)
+        difference = abs(after - reference)
         return (
-            step == 0
-            or step < self.absolute
-            or step < self.relative * min(abs(reference), abs(after))
+            difference == 0
+            or difference < self.absolute
+            or difference < self.relative * min(abs(reference), abs(after))
         )
 
 
-class Step(NamedTuple):
+class FoldedMove(NamedTuple):
     """One move as the fold took it, for the evidence."""
 
     move: Move
@@ -94,7 +94,7 @@ class Step(NamedTuple):
 class Fold(NamedTuple):
     """The penalty of one field after a series of moves, as of its last counted change.
 
-    A tuple, as its steps are, since every review makes several.
+    A tuple, as its moves are, since every review makes several.
     """
 
     damping: Damping
@@ -104,19 +104,19 @@ class Fold(NamedTuple):
     reference: int | None = None
     value: int | None = None
     counted_at: datetime | None = None
-    steps: tuple[Step, ...] = ()
+    moves: tuple[FoldedMove, ...] = ()
 
     def take(self, moves: Iterable[Move]) -> "Fold":
         """Return the fold after some more moves."""
         damping, deadband, penalty, direction, reference, value, counted_at, taken = self
-        steps = list(taken)
+        folded = list(taken)
         for move in moves:
             at, after = move.at, move.after
             if counted_at is not None and at - counted_at > damping.window:
-                penalty, direction, reference, counted_at, steps = 0.0, 0, None, None, []
+                penalty, direction, reference, counted_at, folded = 0.0, 0, None, None, []
             left = damping.decay(penalty, at - counted_at) if penalty and counted_at else 0.0
             if move.is_approved:  # a person's decision moves the value and adds nothing
-                steps.append(Step(move, left, is_reversal=False))
+                folded.append(FoldedMove(move, left, is_reversal=False))
                 value = after
                 continue
             before = value if move.before is None else move.before
@@ -129,15 +129,15 @@ class Fold(NamedTuple):
             ):
                 reference = before
             if deadband.ignores(reference, after):
-                steps.append(Step(move, left, is_reversal=False))
+                folded.append(FoldedMove(move, left, is_reversal=False))
                 continue
             came_from, direction = direction, 1 if after > reference else -1
             is_reversal = came_from == -direction
             penalty = left + _REVERSAL if is_reversal else left
             reference, counted_at = after, max(at, counted_at or at)
-            steps.append(Step(move, penalty, is_reversal))
+            folded.append(FoldedMove(move, penalty, is_reversal))
         return Fold(
-            damping, deadband, penalty, direction, reference, value, counted_at, tuple(steps)
+            damping, deadband, penalty, direction, reference, value, counted_at, tuple(folded)
         )
 
     @property

@@ -12,7 +12,7 @@ from functools import lru_cache
 from gate.domain.canonical import encode
 from gate.domain.quantity import parse_amount, parse_quantity
 from gate.domain.seal import Seal
-from gate.domain.snapshot import REPLICAS, RESTARTED_AT, Field, Part, Section, Snapshot, Value
+from gate.domain.snapshot import REPLICAS, RESTARTED_AT, Field, FieldGroup, Part, Snapshot, Value
 
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)*", re.ASCII
@@ -27,9 +27,10 @@ _PLAIN_POD = frozenset({
     "schedulerName", "priorityClassName", "hostNetwork", "nodeName",
 })  # fmt: skip
 _OWN_FIELDS = frozenset({"name", "image", "resources", "env", "envFrom"})
-_ROOM = 2 * 1024 * 1024  # bytes that remembered sections may take
+_ROOM = 2 * 1024 * 1024  # bytes that remembered groups may take
 _FIELD_SIZE = 300  # bytes that a field takes, besides its text
-_EMPTY = Section({})
+_GROUP_SIZE = 1000  # bytes that a group takes, besides its fields
+_EMPTY = FieldGroup({})
 
 
 class Readings:
@@ -43,9 +44,9 @@ class Readings:
     def __init__(self, seal: Seal, *, room: int = _ROOM) -> None:
         self.seal = seal
         self._room = room
-        self._known: OrderedDict[tuple[_Reader, bytes], tuple[Section, int]] = OrderedDict()
+        self._known: OrderedDict[tuple[_Reader, bytes], tuple[FieldGroup, int]] = OrderedDict()
 
-    def read(self, reader: "_Reader", part: object) -> Section:
+    def read(self, reader: "_Reader", part: object) -> FieldGroup:
         """Return the fields of a part of an object."""
         if not isinstance(part, dict):
             return _EMPTY
@@ -55,12 +56,13 @@ class Readings:
         if known is not None:
             self._known.move_to_end(key)
             return known[0]
-        section = Section(dict(reader(part, self)))
-        self._remember(key, section, len(encoded) + len(section.fields) * _FIELD_SIZE)
-        return section
+        group = FieldGroup(dict(reader(part, self)))
+        size = _GROUP_SIZE + len(group.fields) * _FIELD_SIZE + len(encoded)
+        self._remember(key, group, size)
+        return group
 
-    def _remember(self, key: "tuple[_Reader, bytes]", section: Section, size: int) -> None:
-        self._known[key] = section, size
+    def _remember(self, key: "tuple[_Reader, bytes]", group: FieldGroup, size: int) -> None:
+        self._known[key] = group, size
         self._room -= size
         while self._room < 0:
             _, (_, freed) = self._known.popitem(last=False)
@@ -75,7 +77,7 @@ def take_snapshot(body: Mapping[str, object], readings: Readings) -> Snapshot:
     """Return every field of a Deployment, StatefulSet or Scale that counts as its state."""
     spec = _mapping(body.get("spec"))
     if body.get("kind") == "Scale":
-        return Snapshot(_replicas_section(_replicas(spec, absent=0)))
+        return Snapshot(_replicas_group(_replicas(spec, absent=0)))
     rest = dict(spec)
     rest.pop("replicas", None)
     template = rest.pop("template", None)
@@ -83,7 +85,7 @@ def take_snapshot(body: Mapping[str, object], readings: Readings) -> Snapshot:
     words = {"labels": metadata.get("labels"), "annotations": metadata.get("annotations")}
     # In this order, for a state's `containers` or `digest` win over fields of a spec called so.
     return Snapshot(
-        _replicas_section(_replicas(spec, absent=1)),
+        _replicas_group(_replicas(spec, absent=1)),
         readings.read(_spec_fields, rest),
         readings.read(_template_fields, template),
         readings.read(_metadata_fields, words),
@@ -96,8 +98,8 @@ def _replicas(spec: Mapping[str, object], *, absent: int) -> int:
 
 
 @lru_cache
-def _replicas_section(count: int) -> Section:
-    return Section({REPLICAS: _plain(count)})
+def _replicas_group(count: int) -> FieldGroup:
+    return FieldGroup({REPLICAS: _plain(count)})
 
 
 def _spec_fields(spec: Mapping[str, object], readings: Readings) -> _Fields:

@@ -28,7 +28,7 @@ from gate.domain.detection import (
 )
 from gate.domain.move import Move
 from gate.domain.pattern import OnIncrease, Pattern, Thresholds
-from gate.domain.penalty import Damping, Deadband, Fold, Step, make_damping
+from gate.domain.penalty import Damping, Deadband, Fold, FoldedMove, make_damping
 from gate.domain.snapshot import REPLICAS, Field
 from gate.domain.trace import UNLIMITED, OpenDetection
 from gate.domain.window import find_end
@@ -39,7 +39,7 @@ STALE = "stale-sighting"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class FieldCase:
     """The candidate's move of one field with everything the rules weigh it against."""
 
     candidate: Candidate
@@ -74,7 +74,7 @@ def examine_field(candidate: Candidate, pattern: Pattern, field: Field) -> Exami
     """
     if candidate.is_stale:
         return Examination(incomplete=(STALE,))
-    case = open_case(candidate, pattern, field)
+    case = open_field_case(candidate, pattern, field)
     if case is None:
         return NOTHING
     found = [finding for finding in (_find_contest(case), _find_reversal(case)) if finding]
@@ -96,7 +96,7 @@ def bind_field(
     Every change is refused, but an increase is only warned about unless the field is contested, up
     to `increase_cap` times the most that was held within the window.
     """
-    case = open_case(candidate, pattern, field)
+    case = open_field_case(candidate, pattern, field)
     if case is None or case.direction == 0:
         return None
     is_contested = detection.evidence_kind == EvidenceKind.CONTESTED
@@ -113,7 +113,7 @@ def bind_field(
     )
 
 
-def open_case(candidate: Candidate, pattern: Pattern, field: Field) -> Case | None:
+def open_field_case(candidate: Candidate, pattern: Pattern, field: Field) -> FieldCase | None:
     """Return the case of one field's change; None where its values are not known."""
     found = find_moves(candidate.history.traces, field, candidate=candidate.trace)
     damping = damping_of(candidate, pattern)
@@ -123,7 +123,7 @@ def open_case(candidate: Candidate, pattern: Pattern, field: Field) -> Case | No
     after = candidate.trace.after(field)
     if before is None or after is None:
         return None
-    return Case(
+    return FieldCase(
         candidate=candidate,
         pattern=pattern,
         field=field,
@@ -152,28 +152,28 @@ def deadband_of(thresholds: Thresholds, field: Field) -> Deadband:
     return Deadband(absolute, thresholds.dead_relative)
 
 
-def is_warned_increase(case: Case) -> bool:
+def is_warned_increase(case: FieldCase) -> bool:
     """Tell whether a change is an increase that a reversal does not refuse."""
     highest = _highest_increase(case)
     return highest is not None and case.direction > 0 and case.move.after <= highest
 
 
-def limit_to_name(case: Case) -> int | None:
+def limit_to_name(case: FieldCase) -> int | None:
     """Return the most that an increase may reach, where there is such a limit to be told of."""
     highest = _highest_increase(case)
     return None if highest is None or highest >= UNLIMITED else highest
 
 
-def _find_reversal(case: Case) -> Finding | None:
+def _find_reversal(case: FieldCase) -> Finding | None:
     if not case.fold.may_trip:
         return None
     after = case.fold.take([case.move])
-    last = after.steps[-1] if after.steps else None
+    last = after.moves[-1] if after.moves else None
     if last is None or not last.is_reversal or not case.damping.trips(last.penalty):
         return None
     now, threshold = case.candidate.now, case.damping.threshold
-    series = [step.move for step in after.steps]
-    reversals = sum(step.is_reversal for step in after.steps)
+    series = [folded.move for folded in after.moves]
+    reversals = sum(folded.is_reversal for folded in after.moves)
     span = _span(series)
     warned = is_warned_increase(case)
     return Finding(
@@ -193,7 +193,7 @@ def _find_reversal(case: Case) -> Finding | None:
             **_thresholds(case),
             "penalty_before": round(case.fold.penalty_at(now), 6),
             "penalty": round(last.penalty, 6),
-            "series": [_describe_step(case, step) for step in after.steps],
+            "series": [_describe_folded(case, folded) for folded in after.moves],
         },
         action_ids=_ids(series[:-1]),
         span=span,
@@ -201,7 +201,7 @@ def _find_reversal(case: Case) -> Finding | None:
     )
 
 
-def _find_contest(case: Case) -> Finding | None:
+def _find_contest(case: FieldCase) -> Finding | None:
     """Find agents' changes that somebody else keeps undoing, and that come again."""
     needed = _undone_needed(case)
     recent = _find_undone(case, asked_at=case.candidate.now)
@@ -235,7 +235,7 @@ def _find_contest(case: Case) -> Finding | None:
     )
 
 
-def _find_contest_end(case: Case) -> datetime | None:
+def _find_contest_end(case: FieldCase) -> datetime | None:
     """Return when the last contest ends that there is, or that there will be once all has settled.
 
     Undoings that cannot be told yet from changes that are still on their way are told then, so that
@@ -246,7 +246,7 @@ def _find_contest_end(case: Case) -> datetime | None:
     return None if len(undone) < _undone_needed(case) else _end_of(case, undone)
 
 
-def _find_undone(case: Case, *, asked_at: datetime) -> list[Move]:
+def _find_undone(case: FieldCase, *, asked_at: datetime) -> list[Move]:
     """Return the agents' changes like the candidate that somebody else undid within the window.
 
     As they are told at an instant at which the candidate comes again, if nothing else happens.
@@ -266,17 +266,17 @@ def _find_undone(case: Case, *, asked_at: datetime) -> list[Move]:
     ]
 
 
-def _undone_needed(case: Case) -> int:
+def _undone_needed(case: FieldCase) -> int:
     return case.damping.occurrences - 1
 
 
-def _end_of(case: Case, undone: Sequence[Move]) -> datetime:
+def _end_of(case: FieldCase, undone: Sequence[Move]) -> datetime:
     """Return when too few of these are within the window."""
     instants = (move.at for move in undone)
     return find_end(instants, needed=_undone_needed(case), window=case.damping.window)
 
 
-def _find_owner(case: Case, undone: Sequence[Move]) -> str | None:
+def _find_owner(case: FieldCase, undone: Sequence[Move]) -> str | None:
     """Return who undoes: the object's field manager, else who was seen to undo it last."""
     owner = case.candidate.find_owners().get((case.field.container, case.field.name))
     seen = (move.undone_by for move in reversed(undone) if move.undone_by is not None)
@@ -312,7 +312,7 @@ def _is_explained(found: Move, moves: Sequence[Move]) -> bool:
     return any(move.after == found.before and abs(move.at - found.at) < RACING for move in moves)
 
 
-def _highest_increase(case: Case) -> int | None:
+def _highest_increase(case: FieldCase) -> int | None:
     """Return the most that an increase may reach; None where a reversal refuses every increase.
 
     That is `increase_cap` times the highest value held within the window before the last counted
@@ -333,7 +333,7 @@ def _highest_increase(case: Case) -> int | None:
     return highest if highest > before else None
 
 
-def _thresholds(case: Case) -> dict[str, object]:
+def _thresholds(case: FieldCase) -> dict[str, object]:
     return {
         "threshold": case.damping.threshold,
         "half_life_seconds": round(case.damping.half_life.total_seconds(), 3),
@@ -346,15 +346,15 @@ def _thresholds(case: Case) -> dict[str, object]:
     }
 
 
-def _describe_step(case: Case, step: Step) -> dict[str, object]:
+def _describe_folded(case: FieldCase, folded: FoldedMove) -> dict[str, object]:
     return {
-        **_describe_move(case, step.move),
-        "penalty": round(step.penalty, 6),
-        "reversal": step.is_reversal,
+        **_describe_move(case, folded.move),
+        "penalty": round(folded.penalty, 6),
+        "reversal": folded.is_reversal,
     }
 
 
-def _describe_move(case: Case, move: Move) -> dict[str, object]:
+def _describe_move(case: FieldCase, move: Move) -> dict[str, object]:
     """Return the entry of a series: replicas as numbers, cpu and memory as quantities."""
     return {
         "version": move.version,
@@ -367,7 +367,7 @@ def _describe_move(case: Case, move: Move) -> dict[str, object]:
     }
 
 
-def _describe_value(case: Case, value: int | None) -> int | str | None:
+def _describe_value(case: FieldCase, value: int | None) -> int | str | None:
     return value if value is None or case.field == REPLICAS else case.show(value)
 
 
@@ -383,7 +383,7 @@ def _ids(moves: Sequence[Move]) -> tuple[str, ...]:
     return tuple(move.action_id for move in moves if move.action_id is not None)
 
 
-def _path_to(case: Case, series: Sequence[Move]) -> str:
+def _path_to(case: FieldCase, series: Sequence[Move]) -> str:
     """Return the values that led to the last move, with what it found."""
     *earlier, last = series
     return describe_path(earlier, then=last.before, show=case.show)

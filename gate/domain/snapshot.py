@@ -1,4 +1,4 @@
-"""A workload's fields as flat values, in sections of what changes together.
+"""A workload's fields as flat values, in groups of what changes together.
 
 Replicas, quantities, images, strategies and names are there as they are; whatever else may hold a
 secret is sealed.
@@ -58,10 +58,10 @@ class Value:
 REPLICAS = Field(Part.REPLICAS, "", "replicas")
 
 
-# Equal only to itself: a section that two snapshots share was read once.
+# Equal only to itself: a group that two snapshots share was read once.
 @dataclass(frozen=True, eq=False)
-class Section:
-    """Fields of a workload that are read together; no two sections of a snapshot share one."""
+class FieldGroup:
+    """Fields of a workload that are read together; no two groups of a snapshot share one."""
 
     fields: Mapping[Field, Value]
 
@@ -69,7 +69,7 @@ class Section:
     def state(self) -> Mapping[str, object]:
         """Return what a trace's state keeps of these fields.
 
-        Template and metadata have to be in one section each, for either is kept as one digest.
+        Template and metadata have to be in one group each, for either is kept as one digest.
         """
         state: dict[str, object] = {}
         containers: dict[str, dict[str, object]] = {}
@@ -101,29 +101,29 @@ class Section:
 class Snapshot(Mapping[Field, Value]):
     """Every field of a workload that counts as its state."""
 
-    __slots__ = ("sections",)
+    __slots__ = ("groups",)
 
-    def __init__(self, *sections: Section) -> None:
-        self.sections = sections
+    def __init__(self, *groups: FieldGroup) -> None:
+        self.groups = groups
 
     def __getitem__(self, field: Field) -> Value:
-        """Return the value of a field, whichever section it is in."""
-        for section in self.sections:
-            if field in section.fields:
-                return section.fields[field]
+        """Return the value of a field, whichever group it is in."""
+        for group in self.groups:
+            if field in group.fields:
+                return group.fields[field]
         raise KeyError(field)
 
     def __iter__(self) -> Iterator[Field]:
-        """Yield the fields, one section after another."""
-        return chain.from_iterable(section.fields for section in self.sections)
+        """Yield the fields, one group after another."""
+        return chain.from_iterable(group.fields for group in self.groups)
 
     def __len__(self) -> int:
         """Return how many fields there are."""
-        return sum(len(section.fields) for section in self.sections)
+        return sum(len(group.fields) for group in self.groups)
 
     def beside(self, other: "Snapshot") -> Mapping[Field, Value]:
-        """Return the fields of those sections that the other snapshot does not share."""
-        own = [section.fields for section in self.sections if section not in other.sections]
+        """Return the fields of those groups that the other snapshot does not share."""
+        own = [group.fields for group in self.groups if group not in other.groups]
         return own[0] if len(own) == 1 else dict(chain.from_iterable(f.items() for f in own))
 
 
@@ -135,8 +135,8 @@ def describe_state(snapshot: Snapshot) -> Mapping[str, object]:
     for those.
     """
     state: dict[str, object] = {}
-    for section in snapshot.sections:
-        state.update(section.state)
+    for group in snapshot.groups:
+        state.update(group.state)
     return state
 
 

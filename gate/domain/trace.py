@@ -21,12 +21,12 @@ NEARBY_AT_MOST = 256  # of the actor, and as many with its correlation id
 UNLIMITED = 2**62  # what an absent limit of cpu or memory amounts to
 NOT_PERSISTED = "not-persisted"  # how the reason begins of a failure to be stored at all
 METADATA = ("labels.", "annotations.")  # how the names of its fields begin
-_METADATA_PLACE = ("metadata",)
+_METADATA_PATH = ("metadata",)
 _REPLICAS = (REPLICAS.container, REPLICAS.name)
-_REPLICAS_PLACE = (REPLICAS.name,)
+_REPLICAS_PATH = (REPLICAS.name,)
 
 State = Mapping[str, object]
-Place = tuple[str, ...]  # the names that lead to a value in a state
+StatePath = tuple[str, ...]  # the names that lead to a value in a state
 
 
 class Verdict(StrEnum):
@@ -115,17 +115,17 @@ class Trace:
         return (field.container, field.name) in self.changed
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def paths(self) -> tuple[StatePath, ...]:
         """Return where in a state the fields are kept that it touched.
 
         Of metadata only where it touched nothing else: others write it at any time.
         """
         if len(self.changed) == 1 and _REPLICAS in self.changed:  # as it mostly is
-            return (_REPLICAS_PLACE,)
-        places = {place_of(container, name) for container, name in self.changed}
+            return (_REPLICAS_PATH,)
+        paths = {path_of(container, name) for container, name in self.changed}
         if not self.is_of_metadata:
-            places.discard(_METADATA_PLACE)
-        return tuple(sorted(places))
+            paths.discard(_METADATA_PATH)
+        return tuple(sorted(paths))
 
     def before(self, field: Field) -> int | None:
         """Return the number the field held before; None where the object did not exist."""
@@ -229,7 +229,7 @@ def was_persisted(status: ExecutionStatus, error: str | None) -> bool | None:
     return _PERSISTED[status]
 
 
-def place_of(container: str, name: str) -> Place:
+def path_of(container: str, name: str) -> StatePath:
     """Return the way to what a state keeps of a field: a value of its own, or a digest."""
     if name == "image" or name.startswith(("requests.", "limits.")):
         return ("containers", container, name)
@@ -237,21 +237,21 @@ def place_of(container: str, name: str) -> Place:
         return ("digest",)
     if name in RESTARTED_AT:
         return ("restarted", name)
-    return _METADATA_PLACE if name.startswith(METADATA) else (name,)
+    return _METADATA_PATH if name.startswith(METADATA) else (name,)
 
 
-def values_at(state: State, places: tuple[Place, ...]) -> tuple[object, ...] | None:
-    """Return what a state holds at some places; None where it cannot tell.
+def values_at(state: State, paths: tuple[StatePath, ...]) -> tuple[object, ...] | None:
+    """Return what a state holds at some paths; None where it cannot tell.
 
     A Scale cannot tell of anything but replicas.
     """
-    is_of_scale = len(state) <= 1 and places != (_REPLICAS_PLACE,)
-    return None if is_of_scale or not places else tuple([_look_up(state, p) for p in places])
+    is_of_scale = len(state) <= 1 and paths != (_REPLICAS_PATH,)
+    return None if is_of_scale or not paths else tuple([_look_up(state, path) for path in paths])
 
 
-def _look_up(state: State, place: Place) -> object:
+def _look_up(state: State, path: StatePath) -> object:
     held: object = state
-    for name in place:
+    for name in path:
         held = held.get(name) if isinstance(held, dict) else None
     return held
 

@@ -20,7 +20,7 @@ from gate.domain.seal import Seal
 from gate.domain.workload import Kind, WorkloadKey
 from gate.errors import ClusterError
 from gate.kube.client import REQUEST_LIMIT, Cluster, translated
-from gate.ports import Observer
+from gate.ports.workloads import Observer
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from cryptography import x509
 from gate.errors import CertificateError
 from gate.pki.files import parse_chain, parse_key, read_bytes, require_fit
 from gate.pki.issuance import names_of
-from gate.ports import Leaf
+from gate.ports.certificates import Leaf
 
 
 class ServingPair:

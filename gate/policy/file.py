@@ -27,7 +27,8 @@ from gate.policy.schema import (
     seeded_patterns,
 )
 from gate.policy.version import hold_modes, make_policy
-from gate.ports import Declaration, DeclaredModes
+from gate.ports.policy import DeclaredModes
+from gate.ports.policy_rows import Declaration
 
 MOST_BYTES = 1024 * 1024  # what a ConfigMap holds at most
 _SHOWN_AT_MOST = 20

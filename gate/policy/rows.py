@@ -10,7 +10,7 @@ from gate.policy.document import Path
 from gate.policy.problems import Problem, find_problems
 from gate.policy.schema import ENTRIES, PatternEntry, PolicyFile
 from gate.policy.sections import STRATEGIES, Section, section_in
-from gate.ports import DeclaredModes, NamespaceModes
+from gate.ports.policy import DeclaredModes, NamespaceModes
 
 _ENTRY: TypeAdapter[PatternEntry] = TypeAdapter(PatternEntry, config=ConfigDict(defer_build=True))
 _COLUMNS: dict[Path, str] = {

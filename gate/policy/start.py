@@ -6,7 +6,7 @@ from pathlib import Path
 from gate.domain.actor import AgentRules
 from gate.errors import PolicyFileError
 from gate.policy.file import parse_agents, parse_policy, read_policy_file
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from gate.domain.canonical import digest
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import FailureMode, PerNamespace, Policy
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 
 
 @dataclass(frozen=True, slots=True)

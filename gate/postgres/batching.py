@@ -12,8 +12,8 @@ from gate.postgres.failures import is_about_rows, raise_unavailable
 
 AT_MOST = 64
 IN_FLIGHT = 3
-# So many go together at any time; of more, each batch takes its share, so that some are dealt with
-# here while PostgreSQL has others. Larger batches, and fewer, would leave both idle in turn.
+# So many go together at any time; of more, a batch takes a third of those that are left, so that
+# some are dealt with here while PostgreSQL has others. Larger ones would leave both idle in turn.
 _FEW = 16
 
 # The outcome of those whose deadline came first.

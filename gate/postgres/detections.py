@@ -9,7 +9,7 @@ import structlog
 from gate.domain.pattern import Mode, Strategy
 from gate.domain.trace import OpenDetection
 from gate.domain.workload import Kind, WorkloadKey
-from gate.ports import KnownDetection
+from gate.ports.detections import KnownDetection
 from gate.postgres.pool import Pool, fetch
 from gate.postgres.statements import load_statement
 

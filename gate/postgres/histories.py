@@ -14,7 +14,7 @@ from gate.domain.trace import (
     History,
 )
 from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
-from gate.ports import Question
+from gate.ports.histories import Question
 from gate.postgres.batching import Batches
 from gate.postgres.failures import is_duplicate, is_partition_missing
 from gate.postgres.pool import Pool, fetch
@@ -24,7 +24,7 @@ from gate.postgres.writes import (
     arrange_correction,
     arrange_questions,
     arrange_writes,
-    place_of,
+    surroundings_key,
     time_of_write,
 )
 
@@ -91,11 +91,11 @@ class PostgresHistories:
         around: dict[object, Surroundings] = {}
         answers: list[History | Exception] = []
         for each, row in zip(asked, rows, strict=True):
-            question, place = each.question, place_of(each.question)
+            question, key = each.question, surroundings_key(each.question)
             try:
-                if place not in around:
-                    around[place] = read_surroundings(question.key, row)
-                answers.append(read_history(question.key, row, now=each.now, around=around[place]))
+                if key not in around:
+                    around[key] = read_surroundings(question.key, row)
+                answers.append(read_history(question.key, row, now=each.now, around=around[key]))
             except StorageUnavailableError as error:
                 answers.append(error)
         return answers

@@ -9,15 +9,8 @@ import asyncpg
 from gate.policy.conversion import make_pattern
 from gate.policy.rows import UnusableRowError, read_modes, read_pattern
 from gate.policy.schema import MOST_PATTERNS
-from gate.ports import (
-    Application,
-    Declaration,
-    DeclaredModes,
-    PolicyListing,
-    RowChange,
-    RowFate,
-    UnusablePattern,
-)
+from gate.ports.policy import DeclaredModes, PolicyListing, UnusablePattern
+from gate.ports.policy_rows import Application, Declaration, RowChange, RowFate
 from gate.postgres.pool import Pool, fetch
 from gate.postgres.statements import load_statement
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from gate.domain.workload import WorkloadKey
-from gate.ports import HistoryRow
+from gate.ports.traces import HistoryRow
 from gate.postgres.pool import Pool, fetch
 from gate.postgres.statements import load_statement
 

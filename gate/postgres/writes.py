@@ -10,7 +10,7 @@ from gate.domain.record import NewDetection, Recording, Repetition, Write
 from gate.domain.trace import Verdict
 from gate.domain.words import clean
 from gate.domain.workload import WorkloadKey
-from gate.ports import Question
+from gate.ports.histories import Question
 
 _ANY_VERSION = 0
 _RESOURCES = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
@@ -47,18 +47,20 @@ def arrange_keys(keys: Sequence[WorkloadKey]) -> dict[str, object]:
 
 def arrange_questions(questions: Sequence[Question]) -> dict[str, object]:
     """Return what is asked as arrays; what several ask of their surroundings is asked once."""
-    first = {place_of(question): index for index, question in reversed([*enumerate(questions)])}
+    first = {
+        surroundings_key(question): index for index, question in reversed([*enumerate(questions)])
+    }
     return {
         **arrange_keys([question.key for question in questions]),
         "actors": [clean(question.actor) for question in questions],
         "correlation_ids": [_storable(question.correlation_id) for question in questions],
         "look_around": [
-            first[place_of(question)] == index for index, question in enumerate(questions)
+            first[surroundings_key(question)] == index for index, question in enumerate(questions)
         ],
     }
 
 
-def place_of(question: Question) -> tuple[str, str, str, str | None]:
+def surroundings_key(question: Question) -> tuple[str, str, str, str | None]:
     """Return what tells whose changes, and where, are around a workload."""
     key = question.key
     return key.cluster, key.namespace, question.actor, question.correlation_id

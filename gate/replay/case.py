@@ -8,7 +8,7 @@ from gate.domain.change import ActionType, Change, FieldChange, Operation, compa
 from gate.domain.context import read_context
 from gate.domain.reading import Readings, take_snapshot
 from gate.domain.request import Body, Request, metadata_of, text_map
-from gate.domain.snapshot import REPLICAS, Field, Part, Section, Snapshot, Value
+from gate.domain.snapshot import REPLICAS, Field, FieldGroup, Part, Snapshot, Value
 from gate.replay.call import mapping
 from gate.replay.step import Step
 from gate.services.case import Case, open_case
@@ -37,8 +37,8 @@ def open_step(step: Step, actor: Actor, *, readings: Readings) -> Case | None:
         key=step.key,
         actor=actor,
         change=change,
-        before=Snapshot(Section(before)) if is_known else None,
-        after=Snapshot(Section(after)),
+        before=Snapshot(FieldGroup(before)) if is_known else None,
+        after=Snapshot(FieldGroup(after)),
         context=read_context(
             before=_annotations(step.before) if step.before else {},
             after=_annotations(step.named),
@@ -108,8 +108,8 @@ def _compare_known(step: Step, before: _Known, after: _Known) -> Change | None:
     change = compare(
         step.key.kind,
         step.operation,
-        before=Snapshot(Section({**before, **there})),
-        after=Snapshot(Section({**after, **there})),
+        before=Snapshot(FieldGroup({**before, **there})),
+        after=Snapshot(FieldGroup({**after, **there})),
     )
     if change is None:
         return None

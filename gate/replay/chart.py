@@ -8,23 +8,23 @@ from itertools import pairwise
 
 from gate.domain.words import escape
 from gate.replay.judging import Penalty
-from gate.replay.row import Row, Severity
+from gate.replay.row import Disposition, Row
 
 _WIDTH, _HEIGHT = 960, 232
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 46
 _SAMPLES = 24  # points of a curve between two changes
 _TICKS = 5
 _MARKS = {
-    Severity.ADMITS: '<circle r="3.5" class="admits"/>',
-    Severity.WARNS: '<path d="M0-6 6 0 0 6-6 0Z" class="warns"/>',
-    Severity.WOULD_REFUSE: '<path d="M-6-6H6V6H-6Z" class="would"/>',
-    Severity.REFUSES: '<path d="M-7-6H7L0 8Z" class="refuses"/>',
+    Disposition.ADMITS: '<circle r="3.5" class="admits"/>',
+    Disposition.WARNS: '<path d="M0-6 6 0 0 6-6 0Z" class="warns"/>',
+    Disposition.WOULD_REFUSE: '<path d="M-6-6H6V6H-6Z" class="would"/>',
+    Disposition.REFUSES: '<path d="M-7-6H7L0 8Z" class="refuses"/>',
 }
 WORDS = {
-    Severity.ADMITS: "admitted",
-    Severity.WARNS: "admitted with a warning",
-    Severity.WOULD_REFUSE: "would have been refused (audit)",
-    Severity.REFUSES: "refused",
+    Disposition.ADMITS: "admitted",
+    Disposition.WARNS: "admitted with a warning",
+    Disposition.WOULD_REFUSE: "would have been refused (audit)",
+    Disposition.REFUSES: "refused",
 }
 
 
@@ -61,11 +61,11 @@ def draw_chart(rows: Sequence[Row], *, title: str, anchor: str) -> str:
     return "\n".join(parts)
 
 
-def draw_mark(severity: Severity) -> str:
+def draw_mark(disposition: Disposition) -> str:
     """Return the mark of one kind alone, for a legend."""
     return (
         f'<svg viewBox="-9 -9 18 18" width="14" height="14" aria-hidden="true">'
-        f"{_MARKS[severity]}</svg>"
+        f"{_MARKS[disposition]}</svg>"
     )
 
 
@@ -145,11 +145,11 @@ def _trace(points: Sequence[tuple[datetime, Penalty]], axes: _Axes) -> Iterator[
 
 def _draw_mark(row: Row, axes: _Axes, *, link: str) -> str:
     penalty = 0.0 if row.penalty is None else row.penalty.value
-    words = quote(f"{show_instant(row.time)} {row.action_type}: {WORDS[row.severity]}")
+    words = quote(f"{show_instant(row.time)} {row.action_type}: {WORDS[row.disposition]}")
     mark = (
         f'<g transform="translate({axes.x(row.time)} {axes.y(penalty)})">'
-        f"<title>{words}</title>{_MARKS[row.severity]}</g>"
+        f"<title>{words}</title>{_MARKS[row.disposition]}</g>"
     )
-    if row.severity < Severity.WOULD_REFUSE:
+    if row.disposition < Disposition.WOULD_REFUSE:
         return mark
     return f'<a href="{link}" aria-label="{words}">{mark}</a>'

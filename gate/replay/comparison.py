@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gate.replay.row import Row, Severity
+from gate.replay.row import Disposition, Row
 
 _KEPT_AT_MOST = 10_000
 
@@ -17,7 +17,7 @@ class Difference:
     @property
     def is_stricter(self) -> bool:
         """Tell whether the second policy is the stricter one."""
-        return self.second.severity > self.first.severity
+        return self.second.disposition > self.first.disposition
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Comparison:
         Being refused and being reported as refusable in audit mode are different; a warning alone
         makes no difference.
         """
-        if _effect(first) == _effect(second):
+        if _disposition(first) == _disposition(second):
             return None
         difference = Difference(first, second)
         if difference.is_stricter:
@@ -51,5 +51,5 @@ class Comparison:
         return difference
 
 
-def _effect(row: Row) -> Severity:
-    return max(row.severity, Severity.WARNS)
+def _disposition(row: Row) -> Disposition:
+    return max(row.disposition, Disposition.WARNS)

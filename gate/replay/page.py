@@ -8,7 +8,7 @@ from gate.replay.call import mapping
 from gate.replay.chart import WORDS, draw_chart, draw_mark, quote, show_instant
 from gate.replay.comparison import Difference
 from gate.replay.report import Report, describe_input, describe_result, list_notes
-from gate.replay.row import Row, Severity
+from gate.replay.row import Disposition, Row
 from gate.replay.summary import Line
 from gate.replay.timeline import Timeline
 
@@ -70,8 +70,8 @@ def _describe_difference(difference: Difference) -> tuple[str, ...]:
         quote(first.workload),
         quote(first.actor),
         _describe_change(first),
-        WORDS[first.severity],
-        WORDS[second.severity],
+        WORDS[first.disposition],
+        WORDS[second.disposition],
         quote(f"{reason.pattern}: {reason.summary}", limit=600),
     )
 
@@ -110,7 +110,9 @@ def _write_timelines(report: Report) -> Iterator[str]:
     if not timelines:
         yield "<p>There is nothing to draw.</p>\n"
         return
-    legend = "".join(f"<li>{draw_mark(severity)} {WORDS[severity]}</li>" for severity in Severity)
+    legend = "".join(
+        f"<li>{draw_mark(disposition)} {WORDS[disposition]}</li>" for disposition in Disposition
+    )
     yield (
         "<p>The curve is the penalty of reversals: each adds one, and it decays with time. A change"
         " is refused where it reverses another and the penalty reaches the threshold. What was"
@@ -148,7 +150,7 @@ def _write_timeline(timeline: Timeline, anchor: str) -> Iterator[str]:
 
 
 def _describe_row(row: Row) -> tuple[str, ...]:
-    answer = WORDS[row.severity] + (", first of its episode" if row.first_of_episode else "")
+    answer = WORDS[row.disposition] + (", first of its episode" if row.first_of_episode else "")
     wait = row.retry_after_seconds
     return (
         show_instant(row.time),
@@ -213,7 +215,7 @@ def _write_table(
 
 
 def _class_of(row: Row) -> str:
-    return "refused" if row.severity >= Severity.WOULD_REFUSE else "admitted"
+    return "refused" if row.disposition >= Disposition.WOULD_REFUSE else "admitted"
 
 
 def _more(number: int, what: str) -> str:

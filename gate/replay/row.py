@@ -11,7 +11,7 @@ from gate.replay.step import Step
 from gate.services.case import Case
 
 
-class Severity(IntEnum):
+class Disposition(IntEnum):
     """What a policy does to a change, mildest first."""
 
     ADMITS = 0
@@ -44,7 +44,7 @@ class Row:
     retry_after_seconds: int | None
     first_of_episode: bool
     summary: str | None
-    severity: Severity
+    disposition: Disposition
 
     @property
     def workload(self) -> str:
@@ -99,13 +99,13 @@ def make_row(step: Step, case: Case, judgement: Judgement) -> Row:
         retry_after_seconds=None if wait is None else int(wait.total_seconds()),
         first_of_episode=judgement.is_first_of_episode,
         summary=None if first is None else first.summary,
-        severity=_weigh(judgement),
+        disposition=_weigh(judgement),
     )
 
 
-def _weigh(judgement: Judgement) -> Severity:
+def _weigh(judgement: Judgement) -> Disposition:
     if judgement.is_denied:
-        return Severity.REFUSES
+        return Disposition.REFUSES
     if judgement.refusals:
-        return Severity.WOULD_REFUSE
-    return Severity.WARNS if judgement.decision.objections else Severity.ADMITS
+        return Disposition.WOULD_REFUSE
+    return Disposition.WARNS if judgement.decision.objections else Disposition.ADMITS

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gate.replay.row import Row, Severity
+from gate.replay.row import Disposition, Row
 
 _LINES_AT_MOST = 20_000
 
@@ -35,15 +35,15 @@ class Line:
     def take(self, row: Row) -> None:
         """Count a change."""
         self.changes += 1
-        self.refused += row.severity is Severity.REFUSES
-        self.would_be_refused += row.severity is Severity.WOULD_REFUSE
-        self.warned += row.severity is Severity.WARNS
+        self.refused += row.disposition is Disposition.REFUSES
+        self.would_be_refused += row.disposition is Disposition.WOULD_REFUSE
+        self.warned += row.disposition is Disposition.WARNS
         self.episodes += row.first_of_episode
         self.longest_wait = max(self.longest_wait, row.retry_after_seconds or 0)
         self.strategy = row.strategy or self.strategy
         if row.penalty is not None:
             self.highest_penalty = max(self.highest_penalty or 0.0, row.penalty.value)
-        if row.severity is Severity.REFUSES and self.first_refused is None:
+        if row.disposition is Disposition.REFUSES and self.first_refused is None:
             self.first_refused = row.time
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from gate.replay.row import Row, Severity
+from gate.replay.row import Disposition, Row
 
 _WORKLOADS_AT_MOST = 1000
 _ROWS_AT_MOST = 300
@@ -27,8 +27,8 @@ class Timeline:
         """Add a change."""
         self.rows.append(row)
         self.changes += 1
-        self.refusals += row.severity >= Severity.WOULD_REFUSE
-        self.weight += int(row.severity)
+        self.refusals += row.disposition >= Disposition.WOULD_REFUSE
+        self.weight += int(row.disposition)
 
 
 class Timelines:

@@ -21,7 +21,7 @@ from gate.domain.seal import Seal
 from gate.domain.trace import Trace, Verdict
 from gate.domain.workload import WorkloadKey
 from gate.errors import BusyHistoryError, MissingPartitionError, StorageUnavailableError
-from gate.ports import Histories, Question
+from gate.ports.histories import Histories, Question
 from gate.services.case import Case, make_recording, make_trace, open_case
 from gate.services.effectiveness import EffectivenessBook
 from gate.services.identifiers import RANDOM_BYTES, make_action_id, time_of

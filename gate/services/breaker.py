@@ -9,7 +9,7 @@ import structlog
 from gate.domain.record import Write
 from gate.domain.trace import History
 from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
-from gate.ports import Histories, Question
+from gate.ports.histories import Histories, Question
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

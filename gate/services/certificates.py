@@ -5,7 +5,7 @@ from datetime import datetime
 
 import structlog
 
-from gate.ports import Leaf, ServedPair
+from gate.ports.certificates import Leaf, ServedPair
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

@@ -9,12 +9,12 @@ from gate.domain.pattern import Mode, Strategy
 from gate.domain.record import NewDetection, Recording
 from gate.domain.trace import History, OpenDetection
 from gate.domain.workload import WorkloadKey
-from gate.ports import Detections
+from gate.ports.detections import Detections
 
 AT_MOST = 10_000
 
-# A workload, or an actor in a namespace of a cluster.
-_Place: TypeAlias = WorkloadKey | tuple[str, str, str]
+# How far a detection binds: a workload, or an actor in a namespace of a cluster.
+_Reach: TypeAlias = WorkloadKey | tuple[str, str, str]
 _Identity: TypeAlias = tuple[int, str, tuple[str, ...], str | None, datetime]
 
 
@@ -45,7 +45,7 @@ class DetectionBook:
         self._cluster = cluster
         self._clock = clock
         self._at_most = at_most
-        self._held: dict[_Place, dict[_Identity, _Held]] = {}
+        self._held: dict[_Reach, dict[_Identity, _Held]] = {}
         self._count = 0
         self._learned = 0
 
@@ -57,16 +57,16 @@ class DetectionBook:
         before, now = self._learned, self._clock()
         listed = await self._source.list_open_detections(self._cluster, now=now)
         kept = [
-            (place, held)
-            for place, detections in self._held.items()
+            (reach, held)
+            for reach, detections in self._held.items()
             for held in detections.values()
             if held.detection.until > now and (held.learned > before or held.detection.id is None)
         ]
         self._held, self._count = {}, 0
-        for place, held in kept:
-            self._hold(place, held.detection, is_recorded=held.is_recorded)
+        for reach, held in kept:
+            self._hold(reach, held.detection, is_recorded=held.is_recorded)
         for known in listed:
-            self._hold(_place_of(known.key, known.detection), known.detection)
+            self._hold(_reach_of(known.key, known.detection), known.detection)
 
     def learn(self, history: History, *, now: datetime) -> None:
         """Take over what the database has just said of a workload.
@@ -82,7 +82,7 @@ class DetectionBook:
                 self._hold(history.key, held.detection, is_recorded=False)
         for detection in history.detections:
             if detection.until > now and detection.mode is Mode.ENFORCE:
-                self._hold(_place_of(history.key, detection), detection)
+                self._hold(_reach_of(history.key, detection), detection)
 
     def learn_opened(self, recording: Recording, *, is_recorded: bool) -> None:
         """Take over what a trace opens, whether the database has it already or the spool."""
@@ -92,26 +92,26 @@ class DetectionBook:
         for new in recording.opens:
             if new.mode is Mode.ENFORCE:
                 detection = _open(new, types.get(new.pattern_id, ""))
-                place = _place_of(recording.key, detection)
-                self._hold(place, detection, is_recorded=is_recorded)
+                reach = _reach_of(recording.key, detection)
+                self._hold(reach, detection, is_recorded=is_recorded)
 
     def known(self, key: WorkloadKey, actor: str, now: datetime) -> tuple[OpenDetection, ...]:
         """Return what binds a workload, or the actor in its namespace, those that end first before.
 
         `id` is None where only this replica knows of one.
         """
-        places: Iterable[_Place] = (key, (key.cluster, key.namespace, actor))
+        reaches: Iterable[_Reach] = (key, (key.cluster, key.namespace, actor))
         found = [
             held.detection
-            for place in places
-            for held in self._held.get(place, {}).values()
+            for reach in reaches
+            for held in self._held.get(reach, {}).values()
             if held.detection.until > now
         ]
         return tuple(sorted(found, key=lambda detection: detection.until))
 
-    def _hold(self, place: _Place, detection: OpenDetection, *, is_recorded: bool = True) -> None:
+    def _hold(self, reach: _Reach, detection: OpenDetection, *, is_recorded: bool = True) -> None:
         self._learned += 1
-        detections = self._held.setdefault(place, {})
+        detections = self._held.setdefault(reach, {})
         identity = _identify(detection)
         self._count += identity not in detections
         detections[identity] = _Held(detection, self._learned, is_recorded=is_recorded)
@@ -120,16 +120,16 @@ class DetectionBook:
 
     def _let_go(self) -> None:
         """Let go of the tenth that ends first: a tenth, so that this is seldom."""
-        held = [(place, identity) for place, own in self._held.items() for identity in own]
+        held = [(reach, identity) for reach, own in self._held.items() for identity in own]
         held.sort(key=lambda one: one[1][-1])
-        for place, identity in held[: max(1, self._at_most // 10)]:
-            del self._held[place][identity]
+        for reach, identity in held[: max(1, self._at_most // 10)]:
+            del self._held[reach][identity]
             self._count -= 1
-            if not self._held[place]:
-                del self._held[place]
+            if not self._held[reach]:
+                del self._held[reach]
 
 
-def _place_of(key: WorkloadKey, detection: OpenDetection) -> _Place:
+def _reach_of(key: WorkloadKey, detection: OpenDetection) -> _Reach:
     return key if detection.actor is None else (key.cluster, key.namespace, detection.actor)
 
 

@@ -1,7 +1,7 @@
 """How well kinds of action have worked, in memory; admissions never wait for it."""
 
 from gate.domain.effectiveness import EffectivenessTable
-from gate.ports import EffectivenessReader
+from gate.ports.effectiveness import EffectivenessReader
 
 
 class EffectivenessBook:

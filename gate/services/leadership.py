@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from gate.errors import GateError, StorageUnavailableError
-from gate.ports import Leases
+from gate.ports.leases import Leases
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

@@ -13,7 +13,8 @@ from gate.domain.outcome import GRACE, UNDONE_WITHIN, Awaited, AwaitedChanges, P
 from gate.domain.trace import ExecutionStatus
 from gate.domain.workload import WorkloadKey
 from gate.errors import ClusterError
-from gate.ports import Outcomes, WorkloadReader
+from gate.ports.outcomes import Outcomes
+from gate.ports.workloads import WorkloadReader
 from gate.services.journal import KEPT_FOR, Journal
 from gate.telemetry import Metrics
 

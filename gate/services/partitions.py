@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from gate.ports import Partitions
+from gate.ports.partitions import Partitions
 from gate.telemetry import Metrics
 
 log = structlog.get_logger(__name__)

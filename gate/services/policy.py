@@ -8,7 +8,7 @@ from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import FailureMode, Policy
 from gate.errors import StorageUnavailableError
 from gate.policy.version import hold_modes, make_policy
-from gate.ports import DeclaredModes, PolicyListing, PolicySource, UnusablePattern
+from gate.ports.policy import DeclaredModes, PolicyListing, PolicySource, UnusablePattern
 from gate.services.readiness import Readiness
 from gate.telemetry import Metrics
 

@@ -10,7 +10,7 @@ import structlog
 from gate.domain.actor import AgentRules
 from gate.errors import PolicyFileError
 from gate.policy.file import ParsedPolicy, parse_policy, read_policy_file
-from gate.ports import Application, PolicyRows, RowChange, RowFate
+from gate.ports.policy_rows import Application, PolicyRows, RowChange, RowFate
 from gate.services.readiness import Readiness
 from gate.telemetry import Metrics
 

@@ -14,11 +14,12 @@ log = structlog.get_logger(__name__)
 _NAME = "database"
 _PAUSE = timedelta(seconds=1)
 
-Step = Callable[[], Awaitable[object]]
-
 
 async def prepare_database(
-    steps: Sequence[Step], readiness: Readiness, *, pause: timedelta = _PAUSE
+    steps: Sequence[Callable[[], Awaitable[object]]],
+    readiness: Readiness,
+    *,
+    pause: timedelta = _PAUSE,
 ) -> None:
     """Do all steps in order, again from the first after a failure, until none fails.
 

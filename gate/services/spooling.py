@@ -22,7 +22,8 @@ from gate.errors import (
     StorageUnavailableError,
     UnusableRecordError,
 )
-from gate.ports import Histories, Question, Spool, SpooledEntry, SpoolProblem, SpoolReason
+from gate.ports.histories import Histories, Question
+from gate.ports.spool import Spool, SpooledEntry, SpoolProblem, SpoolReason
 from gate.services.readiness import Readiness
 from gate.telemetry import Metrics
 

@@ -2,7 +2,7 @@
 
 import structlog
 
-from gate.ports import Tallies
+from gate.ports.tallies import Tallies
 
 log = structlog.get_logger(__name__)
 

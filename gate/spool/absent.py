@@ -5,7 +5,7 @@ from datetime import datetime
 
 from gate.domain.record import Recording
 from gate.domain.workload import WorkloadKey
-from gate.ports import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
+from gate.ports.spool import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
 
 _ABSENT = SpoolProblem(
     SpoolReason.ABSENT,

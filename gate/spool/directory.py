@@ -26,7 +26,7 @@ class SpoolHeldError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """Where a recording lies: the number of its segment, and the offset of its frame."""
 
     segment: int
@@ -38,7 +38,7 @@ class Stored:
     """A recording found at the start, and where it lies."""
 
     label: Label
-    place: Place
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SpoolDirectory:
             self.close()
             raise
 
-    def append(self, payloads: Sequence[bytes]) -> list[Place]:
+    def append(self, payloads: Sequence[bytes]) -> list[Position]:
         """Write recordings and fsync them; after an error none of them counts as written."""
         self._require_hold()
         if self._file is None or self._sizes[self._segment] >= self._segment_bytes:
@@ -110,34 +110,34 @@ class SpoolDirectory:
             self._abandon(begin)
             raise
         self._needed[self._segment] += len(frames)
-        places = []
+        positions = []
         for frame in frames:
-            places.append(Place(self._segment, begin))
+            positions.append(Position(self._segment, begin))
             begin += len(frame)
-        return places
+        return positions
 
-    def read(self, place: Place) -> bytes:
+    def read(self, position: Position) -> bytes:
         """Return a recording's payload; raises ValueError where it is damaged."""
-        frame = unpack(self._read_frame(place), offset=0)
+        frame = unpack(self._read_frame(position), offset=0)
         if frame is None:
-            raise ValueError(f"{self._name(place.segment)} is damaged at byte {place.offset}")
+            raise ValueError(f"{self._name(position.segment)} is damaged at byte {position.offset}")
         return frame.payload[1:]
 
-    def mark_done(self, done: Mapping[int, Place]) -> None:
+    def mark_done(self, done: Mapping[int, Position]) -> None:
         """Note that recordings, by number, are needed no longer; delete what lies idle by that."""
         if self._lock is None:
             return
-        for place in done.values():
-            self._needed[place.segment] -= 1
+        for position in done.values():
+            self._needed[position.segment] -= 1
         self._write_marks(done)
         for segment in [segment for segment in self._sizes if self._needed[segment] <= 0]:
             with suppress(OSError):  # what stays comes up again, and its replay changes nothing
                 self._delete_segment(segment)
 
-    def set_recording_aside(self, place: Place) -> SetAside:
+    def set_recording_aside(self, position: Position) -> SetAside:
         """Copy a recording, damaged or not, into a file of its own, for people."""
-        content = self._read_frame(place)[HEADER_BYTES + len(_ENTRY) :]
-        return self.set_aside(f"{place.segment:010}-{place.offset}.refused", content)
+        content = self._read_frame(position)[HEADER_BYTES + len(_ENTRY) :]
+        return self.set_aside(f"{position.segment:010}-{position.offset}.refused", content)
 
     def set_aside(self, name: str, content: bytes) -> SetAside:
         """Write bytes into a file of their own, for people."""
@@ -166,7 +166,7 @@ class SpoolDirectory:
         numbers = {stored.label.number for stored in found.stored}
         found.highest = max(numbers | found.done, default=0)
         found.stored = [one for one in found.stored if one.label.number not in found.done]
-        self._needed = Counter(stored.place.segment for stored in found.stored)
+        self._needed = Counter(stored.position.segment for stored in found.stored)
         for segment in [segment for segment in self._sizes if not self._needed[segment]]:
             self._delete_segment(segment)
         return found
@@ -203,10 +203,10 @@ class SpoolDirectory:
         self._sizes.pop(segment, None)
         self._needed.pop(segment, None)
 
-    def _read_frame(self, place: Place) -> bytes:
+    def _read_frame(self, position: Position) -> bytes:
         """Return the bytes that a frame says it has, or as many of them as there are."""
-        with self._name(place.segment).open("rb") as segment:
-            segment.seek(place.offset)
+        with self._name(position.segment).open("rb") as segment:
+            segment.seek(position.offset)
             header = segment.read(HEADER_BYTES)
             return header + segment.read(min(int.from_bytes(header[:4]), PAYLOAD_AT_MOST))
 
@@ -263,7 +263,7 @@ def _take(frame: Frame, segment: int, found: Found) -> None:
     if kind == _DONE:
         found.done |= {int(number) for number in content.split(b",")}
     else:
-        found.stored.append(Stored(decode_label(content), Place(segment, frame.offset)))
+        found.stored.append(Stored(decode_label(content), Position(segment, frame.offset)))
 
 
 def _hold(path: Path) -> int:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from gate.domain.record import Recording
 from gate.domain.workload import WorkloadKey
-from gate.ports import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
+from gate.ports.spool import SpooledEntry, SpoolProblem, SpoolReason, SpoolSize
 from gate.spool.codec import Label, decode_recording, encode_recording
-from gate.spool.directory import Place, SetAside, SpoolDirectory, SpoolHeldError
+from gate.spool.directory import Position, SetAside, SpoolDirectory, SpoolHeldError
 from gate.spool.thread import DiskThread
 
 _SEGMENT_AT_MOST = 4 * 1024 * 1024
@@ -37,7 +37,7 @@ class _Waiting:
 class _Known:
     """What is remembered of an entry on the disk."""
 
-    place: Place
+    position: Position
     spooled_at: datetime
 
 
@@ -73,7 +73,7 @@ class FileSpool:
             self._closed = None
             self._number = max(self._number, found.highest)
             for stored in found.stored:
-                self._note(stored.label, stored.place)
+                self._note(stored.label, stored.position)
             return tuple(map(_report_damage, found.aside))
         return (self._closed,)
 
@@ -134,7 +134,7 @@ class FileSpool:
     async def remove(self, key: WorkloadKey, numbers: Collection[int]) -> None:
         """Forget entries that are recorded."""
         known = self._entries.get(key, {})
-        gone = {number: known.pop(number).place for number in numbers if number in known}
+        gone = {number: known.pop(number).position for number in numbers if number in known}
         if not gone:
             return
         if not known:
@@ -151,7 +151,7 @@ class FileSpool:
         where = "is gone"
         if known is not None:
             try:
-                aside = await self._do(partial(self._directory.set_recording_aside, known.place))
+                aside = await self._do(partial(self._directory.set_recording_aside, known.position))
             except OSError as error:
                 return self._explain(error)
             where = f"was set aside as {aside.file}"
@@ -210,37 +210,37 @@ class FileSpool:
         writing = self._thread.submit(partial(self._directory.append, payloads))
         writing.add_done_callback(self._confirm)
 
-    def _confirm(self, written: "asyncio.Future[list[Place]]") -> None:
+    def _confirm(self, written: "asyncio.Future[list[Position]]") -> None:
         """Tell those who wait, also of a write that failed, and write what came meanwhile."""
         batch, self._writing = self._writing, []
         problem: SpoolProblem | None = None
         try:
-            places = written.result()
+            positions = written.result()
         except OSError as error:
             problem = self._explain(error)
         else:
-            for waiting, place in zip(batch, places, strict=True):
-                self._note(waiting.label, place)
+            for waiting, position in zip(batch, positions, strict=True):
+                self._note(waiting.label, position)
         for waiting in batch:
             if not waiting.done.done():
                 waiting.done.set_result(problem)
         self._write_waiting()
 
-    def _note(self, label: Label, place: Place) -> None:
-        self._entries.setdefault(label.key, {})[label.number] = _Known(place, label.spooled_at)
+    def _note(self, label: Label, position: Position) -> None:
+        self._entries.setdefault(label.key, {})[label.number] = _Known(position, label.spooled_at)
 
     async def _read_all(self, key: WorkloadKey, numbers: list[int]) -> list[SpooledEntry]:
         known = self._entries.get(key, {})
-        wanted = [(number, known[number].place) for number in numbers]
+        wanted = [(number, known[number].position) for number in numbers]
         if not wanted or self._closed is not None:
             return []
         entries = await self._do(lambda: [self._read(key, *each) for each in wanted])
         left = self._entries.get(key, {})  # what went meanwhile may have gone with its file
         return [entry for entry in entries if entry.recording or entry.number in left]
 
-    def _read(self, key: WorkloadKey, number: int, place: Place) -> SpooledEntry:
+    def _read(self, key: WorkloadKey, number: int, position: Position) -> SpooledEntry:
         try:
-            return SpooledEntry(number, key, decode_recording(self._directory.read(place)))
+            return SpooledEntry(number, key, decode_recording(self._directory.read(position)))
         except OSError as error:
             problem = SpoolProblem(
                 SpoolReason.UNREADABLE,

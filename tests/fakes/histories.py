@@ -26,7 +26,7 @@ from gate.domain.trace import (
     Verdict,
 )
 from gate.domain.workload import WorkloadKey
-from gate.ports import Question
+from gate.ports.histories import Question
 from tests.fakes.stored import kept_decision, stored_changes, through_json
 
 _LIVE = (EscalationState.OPEN, EscalationState.APPROVED)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from gate.domain.effectiveness import EffectivenessTable
-from gate.ports import KnownDetection, PolicyListing
+from gate.ports.detections import KnownDetection
+from gate.ports.policy import PolicyListing
 
 
 @dataclass(slots=True)

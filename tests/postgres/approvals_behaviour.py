@@ -8,7 +8,7 @@ from gate.domain.escalation import Escalation, EscalationState
 from gate.domain.pattern import Mode
 from gate.domain.record import Recording
 from gate.domain.trace import ExecutionStatus, Verdict
-from gate.ports import Histories
+from gate.ports.histories import Histories
 from tests.postgres.records import (
     DATABASE,
     NOW,

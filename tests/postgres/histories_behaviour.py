@@ -8,7 +8,7 @@ import pytest
 
 from gate.domain.change import Operation
 from gate.domain.trace import History, Verdict
-from gate.ports import Histories
+from gate.ports.histories import Histories
 from tests.postgres.records import (
     DATABASE,
     NOW,

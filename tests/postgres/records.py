@@ -14,7 +14,7 @@ from gate.domain.pattern import Mode
 from gate.domain.record import NewDetection, Recording, Repetition
 from gate.domain.trace import ExecutionStatus, Sighting, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
-from gate.ports import Question
+from gate.ports.histories import Question
 from gate.services.identifiers import make_action_id, time_of
 from tests.fakes.stored import kept_decision, stored_changes
 

@@ -11,7 +11,7 @@ from gate.domain.pattern import Mode, Strategy
 from gate.domain.record import Recording
 from gate.domain.trace import Cooling, Nearby, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
-from gate.ports import Histories
+from gate.ports.histories import Histories
 from tests.postgres.records import (
     AGENT,
     DATABASE,

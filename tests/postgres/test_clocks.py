@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from gate.domain.change import Operation
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.pool import close_pool, open_pool
 from gate.services.admission import Admission

@@ -7,7 +7,7 @@ import pytest
 
 from gate.domain.pattern import Mode, PatternType, Strategy
 from gate.domain.trace import OpenDetection
-from gate.ports import KnownDetection
+from gate.ports.detections import KnownDetection
 from gate.postgres.detections import PostgresDetections
 from gate.postgres.histories import PostgresHistories
 from gate.postgres.pool import Pool

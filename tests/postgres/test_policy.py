@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from gate.domain.pattern import Mode, OnIncrease, Pattern, PatternType, Scope, Strategy, Thresholds
-from gate.ports import UnusablePattern
+from gate.ports.policy import UnusablePattern
 from gate.postgres.policy import PostgresPolicy
 from gate.postgres.pool import Pool
 

@@ -8,7 +8,8 @@ import asyncpg
 from gate.domain.pattern import Mode, PatternType
 from gate.domain.policy import FailureMode
 from gate.policy.file import parse_policy
-from gate.ports import Application, DeclaredModes, NamespaceModes, RowFate
+from gate.ports.policy import DeclaredModes, NamespaceModes
+from gate.ports.policy_rows import Application, RowFate
 from gate.postgres.policy import PostgresPolicy
 from gate.postgres.pool import Pool
 

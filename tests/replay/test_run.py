@@ -7,7 +7,7 @@ from gate.domain.trace import Verdict
 from gate.domain.workload import Kind, WorkloadKey
 from gate.replay.comparison import Comparison
 from gate.replay.memory import Memory
-from gate.replay.row import Severity
+from gate.replay.row import Disposition
 from gate.replay.summary import Summary
 from gate.replay.workload_state import Known, WorkloadStates
 from tests.replay.logs import (
@@ -126,7 +126,7 @@ def test_in_audit_mode_nothing_is_denied_and_what_would_be_is_told() -> None:
 
     (row,) = rows[2]
     assert row.verdict is Verdict.ALLOW
-    assert row.severity is Severity.WOULD_REFUSE
+    assert row.disposition is Disposition.WOULD_REFUSE
     assert row.retry_after_seconds == 3001
 
 

@@ -9,7 +9,7 @@ from gate.domain.record import Recording, Write
 from gate.domain.trace import History
 from gate.domain.workload import WorkloadKey
 from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
-from gate.ports import Question
+from gate.ports.histories import Question
 
 AWAY = "PostgreSQL cannot be reached"
 Interruption = Callable[[Recording], Awaitable[None]]

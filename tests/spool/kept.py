@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from gate.domain.record import Recording
 from gate.domain.workload import WorkloadKey
-from gate.ports import Spool
+from gate.ports.spool import Spool
 from gate.services.readiness import Readiness
 from gate.services.spooling import SpoolKeeper
 from gate.telemetry import Metrics

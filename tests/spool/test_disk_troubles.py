@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gate.ports import SpooledEntry, SpoolReason
+from gate.ports.spool import SpooledEntry, SpoolReason
 from gate.spool.codec import Label, encode_recording
-from gate.spool.directory import Place, SpoolDirectory
+from gate.spool.directory import Position, SpoolDirectory
 from gate.spool.store import FileSpool
 from tests.postgres.records import NOW, WEB
 from tests.spool.disks import MIB, hung_disk, make_spooled, opened, read_all, segments, soon
@@ -119,11 +119,11 @@ async def test_a_disk_that_hangs_bounds_no_end_and_gets_no_segment_after_it(path
 def test_a_directory_that_was_let_go_of_is_left_alone(path: Path) -> None:
     directory = SpoolDirectory(path, segment_bytes=MIB)
     directory.open()
-    (place,) = directory.append([encode_recording(make_spooled(), Label(1, WEB, NOW))])
+    (position,) = directory.append([encode_recording(make_spooled(), Label(1, WEB, NOW))])
     directory.close()
     content = segments(path)[0].read_bytes()
 
-    directory.mark_done({1: place})
+    directory.mark_done({1: position})
     for write in (partial(directory.append, [b"{}"]), partial(directory.set_aside, "x", b"")):
         with pytest.raises(OSError, match="not held"):
             write()
@@ -184,5 +184,5 @@ async def test_what_is_on_its_way_to_the_disk_is_measured(path: Path) -> None:
         assert spool.measure().entries == 1
 
 
-def fail(number: int, *_: object) -> Sequence[Place]:
+def fail(number: int, *_: object) -> Sequence[Position]:
     raise OSError(number, "of this test")

@@ -12,7 +12,8 @@ from gate.domain.policy import FailureMode
 from gate.domain.record import Write
 from gate.domain.trace import History, Verdict
 from gate.errors import StorageUnavailableError
-from gate.ports import DeclaredModes, Question
+from gate.ports.histories import Question
+from gate.ports.policy import DeclaredModes
 from gate.services.reviewed import Stage
 from gate.spool.store import FileSpool
 from tests.fakes.histories import MemoryHistories

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.ports import SpooledEntry, SpoolReason
+from gate.ports.spool import SpooledEntry, SpoolReason
 from gate.spool.codec import Label, encode_recording
 from gate.spool.frames import pack
 from gate.spool.store import FileSpool

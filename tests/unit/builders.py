@@ -9,7 +9,7 @@ from gate.domain.decision import Decision, decide
 from gate.domain.detection import Candidate, EvidenceKind, Response
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import PerNamespace, Policy
-from gate.domain.snapshot import REPLICAS, Section, Snapshot, Value
+from gate.domain.snapshot import REPLICAS, FieldGroup, Snapshot, Value
 from gate.domain.trace import ExecutionStatus, History, OpenDetection, Sighting, Trace, Verdict
 from gate.domain.workload import Kind, WorkloadKey
 from tests.reviews import AGENT, next_uid
@@ -21,7 +21,7 @@ OPEN_UNTIL = minute(100)
 
 def hold(replicas: int | None) -> Snapshot | None:
     """Return the snapshot of an object with these replicas; None is no object."""
-    return None if replicas is None else Snapshot(Section({REPLICAS: Value(replicas, replicas)}))
+    return None if replicas is None else Snapshot(FieldGroup({REPLICAS: Value(replicas, replicas)}))
 
 
 def make_trace(

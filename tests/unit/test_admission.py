@@ -9,7 +9,7 @@ from gate.domain.pattern import Mode, Scope
 from gate.domain.record import Write
 from gate.domain.trace import ExecutionStatus, History, Verdict
 from gate.errors import MissingPartitionError, StorageUnavailableError
-from gate.ports import Question
+from gate.ports.histories import Question
 from gate.services.reviewed import Stage
 from tests.fakes.histories import MemoryHistories
 from tests.timeline import (

@@ -10,7 +10,7 @@ from gate.domain.actor import Actor, Certainty
 from gate.domain.record import Write
 from gate.domain.trace import History
 from gate.errors import MissingPartitionError, StorageUnavailableError, UnusableRecordError
-from gate.ports import Question
+from gate.ports.histories import Question
 from gate.services.breaker import Breaker, GuardedHistories
 from gate.telemetry import Metrics
 from tests.postgres.records import WEB, make_recording

@@ -9,7 +9,7 @@ from gate.domain.pattern import Mode, PatternType, Strategy
 from gate.domain.trace import History, OpenDetection
 from gate.domain.workload import WorkloadKey
 from gate.errors import StorageUnavailableError
-from gate.ports import KnownDetection
+from gate.ports.detections import KnownDetection
 from gate.services.detections import DetectionBook
 from tests.postgres.records import DATABASE, NOW, WEB, make_detection, make_recording
 

@@ -14,7 +14,7 @@ from gate.policy.schema import (
     seeded_patterns,
 )
 from gate.policy.sections import STRATEGIES, Section
-from gate.settings import Agents, ServeSettings
+from gate.settings.knobs import Agents, ServeSettings
 from gate.telemetry import Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,7 +10,7 @@ from gate.cli.history import describe_age
 from gate.cli.history_table import break_after, build_table, describe_changes
 from gate.domain.change import ActionType
 from gate.domain.workload import Kind, WorkloadKey
-from gate.ports import HistoryRow
+from gate.ports.traces import HistoryRow
 
 KEY = WorkloadKey("", "shop", Kind.DEPLOYMENT, "web")
 TABLE = """\

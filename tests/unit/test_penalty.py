@@ -34,7 +34,7 @@ def swing_every(spacing: timedelta, *, count: int, low: int = 3, high: int = 5) 
 
 
 def has_tripped(fold: Fold) -> bool:
-    return any(step.is_reversal and fold.damping.trips(step.penalty) for step in fold.steps)
+    return any(folded.is_reversal and fold.damping.trips(folded.penalty) for folded in fold.moves)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_changes_spread_evenly_over_any_window_just_trip(
 
     assert has_tripped(fold)
     assert not has_tripped(
-        make_fold(Damping(occurrences, window)).take(s.move for s in fold.steps[:-1])
+        make_fold(Damping(occurrences, window)).take(folded.move for folded in fold.moves[:-1])
     )
 
 
@@ -156,10 +156,10 @@ def test_direction_and_penalty_are_forgotten_only_after_more_than_the_window() -
     kept = fold.take([Move(just_in, 3, 5)])
     forgotten = fold.take([Move(just_out, 3, 5)])
 
-    assert kept.steps[-1].is_reversal
-    assert len(kept.steps) == 3
-    assert not forgotten.steps[-1].is_reversal
-    assert [step.move.at for step in forgotten.steps] == [just_out]
+    assert kept.moves[-1].is_reversal
+    assert len(kept.moves) == 3
+    assert not forgotten.moves[-1].is_reversal
+    assert [folded.move.at for folded in forgotten.moves] == [just_out]
     assert fold.penalty_at(just_out) == 0.0
 
 
@@ -174,7 +174,7 @@ def test_step_that_changes_nothing_carries_the_direction_on() -> None:
 
     fold = make_fold().take(moves)
 
-    assert [step.is_reversal for step in fold.steps] == [False, False, True]
+    assert [folded.is_reversal for folded in fold.moves] == [False, False, True]
     assert fold.counted_at == minute(10)
 
 
@@ -191,12 +191,12 @@ def test_moves_by_others_beyond_the_deadband_move_the_reference_and_add_nothing(
     assert measured_from_what_was_found.penalty == 0.0
 
 
-def test_small_steps_add_up_against_the_last_counted_change() -> None:
+def test_small_moves_add_up_against_the_last_counted_change() -> None:
     fold = Fold(_DEFAULT, Deadband(1, 0.10)).take(
         [Move(minute(0), 100, 96), Move(minute(5), 96, 92), Move(minute(10), 92, 89)]
     )
 
-    assert [step.move.after for step in fold.steps] == [96, 92, 89]
+    assert [folded.move.after for folded in fold.moves] == [96, 92, 89]
     assert (fold.reference, fold.direction) == (89, -1)
 
 
@@ -207,9 +207,9 @@ def test_creation_starts_from_the_last_known_value() -> None:
     )
     unknown = make_fold().take([Move(minute(0), None, 5), Move(minute(10), 5, 3)])
 
-    assert [step.is_reversal for step in fold.steps] == [False, True]
-    assert [step.is_reversal for step in long_ago.steps] == [False, True]
-    assert [step.is_reversal for step in unknown.steps] == [False]
+    assert [folded.is_reversal for folded in fold.moves] == [False, True]
+    assert [folded.is_reversal for folded in long_ago.moves] == [False, True]
+    assert [folded.is_reversal for folded in unknown.moves] == [False]
 
 
 @_bounded
@@ -265,7 +265,9 @@ def test_mirrored_series_meets_the_same_penalties(series: list[tuple[int, int]])
 
     assert ups.penalty == downs.penalty
     assert ups.direction == -downs.direction
-    assert [s.is_reversal for s in ups.steps] == [s.is_reversal for s in downs.steps]
+    assert [folded.is_reversal for folded in ups.moves] == [
+        folded.is_reversal for folded in downs.moves
+    ]
 
 
 @_bounded
@@ -290,9 +292,11 @@ def test_no_move_trips_a_fold_that_may_not_trip(
         fold = make_fold(damping).take(moves_of(series[:number]))
         at = fold.counted_at or minute(0)
 
-        steps = fold.take([Move(at, fold.value, after)]).steps[len(fold.steps) :]
+        added = fold.take([Move(at, fold.value, after)]).moves[len(fold.moves) :]
 
-        assert fold.may_trip or not any(s.is_reversal and damping.trips(s.penalty) for s in steps)
+        assert fold.may_trip or not any(
+            folded.is_reversal and damping.trips(folded.penalty) for folded in added
+        )
 
 
 @_bounded
@@ -308,8 +312,8 @@ def test_reversal_is_tripped_until_the_admitted_second_and_not_from_it_on(
     value = fold.value or 0
 
     def trips(instant_offset: timedelta) -> bool:
-        step = fold.take([Move(until + instant_offset, value, value - fold.direction)]).steps[-1]
-        return step.is_reversal and fold.damping.trips(step.penalty)
+        folded = fold.take([Move(until + instant_offset, value, value - fold.direction)]).moves[-1]
+        return folded.is_reversal and fold.damping.trips(folded.penalty)
 
     until = fold.admits_at(now)
     second = timedelta(seconds=1)
@@ -339,7 +343,7 @@ def test_fold_is_in_order_of_version_and_not_of_time() -> None:
 
     fold = make_fold().take(by_version)
 
-    assert [step.is_reversal for step in fold.steps] == [False, True, True]
+    assert [folded.is_reversal for folded in fold.moves] == [False, True, True]
     assert fold.penalty == pytest.approx(2.0, abs=0.01)
 
 
@@ -357,12 +361,12 @@ def test_approved_move_changes_the_value_and_neither_penalty_nor_direction() -> 
     further = after.take([Move(minute(20), 3, 5)])
 
     assert (after.value, after.direction, after.counted_at) == (3, 1, minute(0))
-    assert [step.is_reversal for step in further.steps] == [False, False, False]
+    assert [folded.is_reversal for folded in further.moves] == [False, False, False]
     assert further.penalty == 0.0
 
 
 def test_approved_first_move_tells_what_is_held() -> None:
     fold = make_fold().take([Move(minute(0), 5, 0, is_approved=True), Move(minute(10), None, 3)])
 
-    assert fold.steps[-1].move.after == 3
+    assert fold.moves[-1].move.after == 3
     assert fold.direction == 1

@@ -8,7 +8,7 @@ import structlog
 from gate.domain.pattern import Mode, Pattern
 from gate.domain.policy import FailureMode
 from gate.errors import StorageUnavailableError
-from gate.ports import DeclaredModes, NamespaceModes, PolicyListing, UnusablePattern
+from gate.ports.policy import DeclaredModes, NamespaceModes, PolicyListing, UnusablePattern
 from gate.services.policy import PolicyBook
 from gate.services.readiness import Readiness
 from gate.telemetry import Metrics

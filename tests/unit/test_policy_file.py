@@ -25,7 +25,7 @@ from gate.policy.document import YamlProblemError, parse_document
 from gate.policy.file import MOST_BYTES, ParsedPolicy, load_policy_file, parse_policy
 from gate.policy.schema import make_json_schema
 from gate.policy.start import Start, read_at_start
-from gate.ports import DeclaredModes
+from gate.ports.policy import DeclaredModes
 
 ROOT = Path(__file__).parents[2]
 KINDS = ("Deployment", "StatefulSet")

@@ -9,7 +9,7 @@ import structlog
 from gate.domain.actor import AgentRules
 from gate.errors import StorageUnavailableError
 from gate.policy.file import MOST_BYTES
-from gate.ports import Application, Declaration, RowChange, RowFate
+from gate.ports.policy_rows import Application, Declaration, RowChange, RowFate
 from gate.services.policy_keeper import PolicyKeeper
 from gate.services.readiness import Readiness
 from gate.telemetry import Metrics

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from gate.domain.change import Operation
 from gate.domain.record import Write
 from gate.domain.trace import History
-from gate.ports import Question
+from gate.ports.histories import Question
 from tests.fakes.histories import MemoryHistories
 from tests.reviews import Body, make_scale
 from tests.timeline import Outcome, Timeline, make_request, minute, start_timeline

@@ -93,7 +93,7 @@ def test_memory_folds_as_replicas_do(
     )
 
     assert [
-        (step.move.at - minute(0)) / timedelta(minutes=1)
-        for step in fold.steps
-        if step.is_reversal and damping.trips(step.penalty)
+        (folded.move.at - minute(0)) / timedelta(minutes=1)
+        for folded in fold.moves
+        if folded.is_reversal and damping.trips(folded.penalty)
     ] == tripped

@@ -12,14 +12,8 @@ from gate.domain.actor import AgentRules
 from gate.domain.pattern import Mode
 from gate.errors import SettingsError
 from gate.policy.meanings import read_meanings
-from gate.settings import (
-    AdmissionSettings,
-    Agents,
-    ServeSettings,
-    Settings,
-    find_dsn_source,
-    load_settings,
-)
+from gate.settings.knobs import AdmissionSettings, Agents, ServeSettings, Settings
+from gate.settings.loading import find_dsn_source, load_settings
 
 SECRET = "hunter2-is-the-password"  # noqa: S105 - planted, to be looked for in messages
 DSN = f"postgresql://gate:{SECRET}@db.example:5432/gate"

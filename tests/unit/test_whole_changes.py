@@ -322,10 +322,10 @@ def test_scale_tells_of_replicas_alone() -> None:
     full = scene.preview(scale_to(3), at=minute(2)).trace.seen.state
 
     assert full is not None
-    assert values_at({"replicas": 8}, scaled.places) == (8,)
-    assert values_at(full, scaled.places) == (8,)
-    assert values_at({"replicas": 8}, image.places) is None
-    assert values_at(full, image.places) == ("web:2.0",)
+    assert values_at({"replicas": 8}, scaled.paths) == (8,)
+    assert values_at(full, scaled.paths) == (8,)
+    assert values_at({"replicas": 8}, image.paths) is None
+    assert values_at(full, image.paths) == ("web:2.0",)
 
 
 def random_edit(chance: random.Random, serial: int) -> Edit:

@@ -13,7 +13,7 @@ from gate.domain.patterns.ineffective_loop.loop import (
     item_text,
     leave_window,
 )
-from gate.domain.trace import Trace, place_of
+from gate.domain.trace import Trace, path_of
 from gate.domain.words import describe_span, escape
 
 Item = tuple[str, str]
@@ -98,7 +98,7 @@ def _returns(loop: Loop, trace: Trace, before: Sequence[Trace]) -> list[_Return]
 
 def _is_restorable(item: Item) -> bool:
     """Tell whether a field is an image or in the template, environments included."""
-    return item[1] == "image" or place_of(*item) == ("digest",)
+    return item[1] == "image" or path_of(*item) == ("digest",)
 
 
 def _until(loop: Loop, latest: _Return, earlier: Sequence[_Return]) -> datetime:
