@@ -11,8 +11,8 @@ from gate.errors import GateError, StorageUnavailableError
 from gate.postgres.failures import is_about_rows, raise_unavailable
 
 AT_MOST = 64
-IN_FLIGHT = 3
-# So many go together at any time; of more, a batch takes a third of those that are left, so that
+IN_FLIGHT = 2
+# So many go together at any time; of more, a batch takes half of those that are left, so that
 # some are dealt with here while PostgreSQL has others. Larger ones would leave both idle in turn.
 _FEW = 16
 
@@ -44,7 +44,7 @@ _Batch: TypeAlias = Sequence[_Waiter[_Item, _Answer]]
 
 
 class Batches(Generic[_Item, _Answer]):
-    """Runs items in batches of at most 64, three at once; with one caller nothing waits.
+    """Runs items in batches of at most 64, two at once; with one caller nothing waits.
 
     With `turn_of`, items of one turn never run at the same time, and locks may be waited for: a
     batch then has half of the time that is left, so that its items can still go one by one. An

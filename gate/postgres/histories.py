@@ -42,7 +42,7 @@ class _Asked:
 class PostgresHistories:
     """Reads and writes histories; any number of replicas may do so at once.
 
-    Of reads and of writes three statements run at once, for all that came meanwhile.
+    Of reads and of writes two statements run at once, for all that came meanwhile.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -161,8 +161,7 @@ class AdmissionSettings(Settings):
     """Whose changes are governed; must be the same as in the webhook's matchConditions."""
 
     admission_pool_size: int = Field(default=10, ge=1, le=200)
-    """Most database connections for admissions; six run at once. Default 10: more only queue at
-    the disk."""
+    """Most database connections for admissions. Default 10: more only queue at the disk."""
 
     general_pool_size: int = Field(default=2, ge=1, le=50)
     """Most database connections for everything else, so that a report never starves admissions.
