@@ -45,11 +45,12 @@ def make_probe_handler(
     async def answer(http: web.BaseRequest) -> web.Response:
         tell = pages.get(http.path)
         if tell is None:
-            return web.Response(status=HTTPStatus.NOT_FOUND, text="404: Not Found\n")
+            text = f"nothing is served at this path; there are {', '.join(pages)}\n"
+            return web.Response(status=HTTPStatus.NOT_FOUND, text=text)
         if http.method not in _METHODS:
             return web.Response(
                 status=HTTPStatus.METHOD_NOT_ALLOWED,
-                text="405: Method Not Allowed\n",
+                text="this page is only read: ask with GET or HEAD\n",
                 headers={"Allow": ",".join(_METHODS)},
             )
         return tell()
